@@ -1,0 +1,194 @@
+/**
+ * The public types of the package.
+ *
+ * Types of options and results that the engine itself defines are generated
+ * from the Rust code and re-exported here, so the two cannot drift apart.
+ */
+
+import type { GenerateOptions as EngineGenerateOptions } from "./wasm/cacher_wasm.js";
+
+/** Options of one generation; every one has a default. Generated from Rust. */
+export type EngineOptions = Partial<EngineGenerateOptions>;
+
+/** Number format of the weights while running. */
+export type Dtype = "f32";
+
+/** A model file held by the caller. */
+export type FileData = Blob | ArrayBuffer | Uint8Array;
+
+/**
+ * Where a model comes from:
+ *
+ * - `"tiny-gpt2"`: the small model that goes with this library, found in
+ *   `models/tiny-gpt2/` beside the page (see `LoadOptions.modelsUrl`);
+ * - a URL: of a folder (`https://…/my-model/`) with Hugging Face's file names
+ *   or a `manifest.json`, or of one `.gguf` file; a path that begins with
+ *   `/`, `./` or `../` counts as a URL (in Node: as a path on disk);
+ * - a hub repository: `"openai-community/gpt2"`, `"owner/name@revision"`, or
+ *   `{ repo, revision }`;
+ * - the files themselves, from a file input or drag and drop, or by name.
+ */
+export type ModelSource =
+  | string
+  | URL
+  | { repo: string; revision?: string }
+  | readonly File[]
+  | Readonly<Record<string, FileData>>;
+
+/** What loading is doing. */
+export type LoadPhase =
+  /** Finding out which files there are and how large they are. */
+  | "resolve"
+  /** Bytes coming from the network (counted in `loaded` and `total`). */
+  | "download"
+  /** Bytes going from storage or memory into the engine. */
+  | "load"
+  /** Done: the model answers. */
+  | "ready";
+
+export interface LoadProgress {
+  phase: LoadPhase;
+  /** Name of the file in work, where there is one. */
+  file?: string;
+  /** Bytes of this phase done, over all files. */
+  loaded: number;
+  /** Bytes of this phase in all; known from the phase's first report on. */
+  total: number;
+}
+
+export interface LoadOptions {
+  model: ModelSource;
+  /** Default: `"f32"`. */
+  dtype?: Dtype;
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborts the loading; a partial download is kept and resumed next time. */
+  signal?: AbortSignal;
+  /**
+   * `true`: run in a Web Worker of the package's own (default in browsers);
+   * `false`: run on this thread (default in Node); a `Worker`: use this one,
+   * which must have been started from the package's `./worker` entry.
+   */
+  worker?: boolean | Worker;
+  /** Where the `.wasm` file is, or its bytes or compiled module. Default: beside the package's code. */
+  wasmUrl?: string | URL | BufferSource | WebAssembly.Module;
+  /** Where the worker's script is. Default: beside the package's code. */
+  workerUrl?: string | URL;
+  /** Folder that holds the built-in models by name. Default: `models/` beside the page. */
+  modelsUrl?: string | URL;
+  /** The hub's address. Default: `https://huggingface.co`. */
+  hubUrl?: string | URL;
+  /** Where downloads are kept: OPFS, else IndexedDB, else memory. Default: `"auto"`. */
+  store?: "auto" | "opfs" | "indexeddb" | "memory";
+}
+
+/** Text or token ids; every text input takes both. */
+export type Input = string | readonly number[] | Uint32Array;
+
+export interface CallOptions {
+  signal?: AbortSignal;
+}
+
+export interface GenerateOptions extends EngineOptions, CallOptions {}
+
+/** Why a generation ended. */
+export type FinishReason =
+  /** An end-of-text token came. */
+  | "eos"
+  /** A stop string appeared. */
+  | "stop"
+  /** `maxTokens` were generated. */
+  | "length"
+  /** The model's last position was reached. */
+  | "context"
+  /** The signal or a `break` ended it; what was made is kept. */
+  | "aborted";
+
+export interface GenerationChunk {
+  /** New text: whole characters, possibly none or several tokens' worth. */
+  text: string;
+  /** New token ids. */
+  tokens: number[];
+}
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+  totalTokens: number;
+}
+
+export interface Timings {
+  /** Milliseconds from the start of the request to the first token. */
+  prefillMs: number;
+  /** Milliseconds from the first token to the end. */
+  decodeMs: number;
+  /** Prompt tokens per second of `prefillMs`. */
+  prefillTokensPerSecond: number;
+  /** Tokens after the first per second of `decodeMs`; 0 with fewer than two. */
+  tokensPerSecond: number;
+}
+
+export interface GenerationResult {
+  /** The generated text, without the prompt. Empty where the model has no tokenizer. */
+  text: string;
+  /** The generated token ids, without the prompt, with the token that ended it. */
+  tokens: number[];
+  promptTokens: number[];
+  finishReason: FinishReason;
+  /** The stop string that ended it, else `null`. */
+  stopSequence: string | null;
+  /** The seed used, so that the text can be made again; a `bigint` above 2^53-1. */
+  seed: number | bigint;
+  usage: Usage;
+  timings: Timings;
+}
+
+export interface Tokens {
+  ids: Uint32Array;
+  /** `[start, end]` of each token in the text, in UTF-16 code units, flat. */
+  offsets: Uint32Array;
+}
+
+export interface LogitsOptions extends CallOptions {
+  /** Which positions to return; negative counts from the end. Default: `[-1]`, the last. */
+  positions?: readonly number[] | "all";
+}
+
+export interface Logits {
+  /** Row-major values, one row of `vocabSize` for each position asked for. */
+  data: Float32Array;
+  /** `[positions, vocabSize]`. */
+  shape: [number, number];
+  /** The token ids that were run. */
+  tokens: number[];
+}
+
+export interface ModelInfo {
+  /** Vocabulary size: logits a position. */
+  vocabSize: number;
+  /** Context length in tokens. */
+  nPositions: number;
+  nEmbd: number;
+  nLayer: number;
+  nHead: number;
+  /** Number of weights. */
+  parameters: number;
+  /** Bytes the weights take in memory. */
+  weightBytes: number;
+  dtype: Dtype;
+  hasTokenizer: boolean;
+  /** End-of-text token, where the model names one. */
+  eosTokenId: number | null;
+  /** SHA-256 of the weights file, hex. */
+  sha256: string;
+}
+
+export interface StoredModel {
+  /** Name for `deleteModel`. */
+  id: string;
+  /** Where it came from. */
+  source: string;
+  bytes: number;
+  files: { name: string; bytes: number; sha256: string; complete: boolean }[];
+  /** `"opfs"`, `"indexeddb"` or `"memory"` (kept until the page closes). */
+  backend: string;
+}

@@ -1,0 +1,100 @@
+//! One error type for the whole crate.
+//!
+//! Every variant has a stable string code. Codes cross into JavaScript
+//! unchanged (`CacherError.code`), so programs may match on them; messages are
+//! for people and may be reworded. A message names the input at fault.
+
+/// Everything that can go wrong. See [`Error::code`] for the stable names.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// An option or argument is out of its range.
+    #[error("{name}: {reason}")]
+    InvalidArgument { name: String, reason: String },
+
+    /// A token id that the model's vocabulary does not have.
+    #[error("token id {id} at index {index} is outside the vocabulary of {vocab_size}")]
+    InvalidToken { id: u32, index: usize, vocab_size: usize },
+
+    /// More positions than the model has.
+    #[error("{needed} positions are needed, the model has {available}")]
+    ContextOverflow { needed: usize, available: usize },
+
+    /// Text over the length that is tokenised in one call.
+    #[error("the text has {bytes} bytes, the limit is {limit}")]
+    InputTooLong { bytes: usize, limit: usize },
+
+    /// A valid file of a kind that this library does not run.
+    #[error("unsupported model: {0}")]
+    UnsupportedModel(String),
+
+    /// The file does not begin as any model file does (an HTML page, say).
+    #[error("not a model file: {0}")]
+    NotAModelFile(String),
+
+    /// A model file whose content contradicts itself or its config.
+    #[error("invalid model file: {0}")]
+    InvalidModelFile(String),
+
+    /// The file ended before its content did.
+    #[error("the model file ends after {got} bytes, {expected} are needed")]
+    TruncatedFile { got: u64, expected: u64 },
+
+    /// A tokenizer file that cannot be read or is not byte-level BPE.
+    #[error("invalid tokenizer: {0}")]
+    InvalidTokenizer(String),
+
+    /// Text was given to, or asked from, a model without a tokenizer.
+    #[error("this model has no tokenizer: pass token ids instead of text")]
+    NoTokenizer,
+
+    /// The tokenizer did not cover the whole input.
+    #[error("tokenising stopped at byte {at} of {bytes}")]
+    TokenizerGaveUp { at: usize, bytes: usize },
+
+    /// An allocation that cannot be met.
+    #[error("out of memory: {needed} bytes are needed {purpose}")]
+    OutOfMemory { needed: u64, purpose: String },
+
+    /// A fault in this library. Please report it.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// The stable code of this error, the same in Rust and TypeScript.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidArgument { .. } => "invalid-argument",
+            Self::InvalidToken { .. } => "invalid-token",
+            Self::ContextOverflow { .. } => "context-overflow",
+            Self::InputTooLong { .. } => "input-too-long",
+            Self::UnsupportedModel(_) => "unsupported-model",
+            Self::NotAModelFile(_) => "not-a-model-file",
+            Self::InvalidModelFile(_) => "invalid-model-file",
+            Self::TruncatedFile { .. } => "truncated-file",
+            Self::InvalidTokenizer(_) => "invalid-tokenizer",
+            Self::NoTokenizer => "no-tokenizer",
+            Self::TokenizerGaveUp { .. } => "tokenizer-gave-up",
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// [`Error::InvalidArgument`] for the argument `name`.
+    pub fn argument(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::InvalidArgument {
+            name: name.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    /// Inputs are checked before Candle sees them, so what it reports is ours.
+    fn from(error: candle_core::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,138 @@
+//! What a caller may ask of a generation, with defaults and limits.
+//!
+//! Names are Hugging Face's `generate()` names in JavaScript's spelling. An
+//! unknown name is refused by name, never ignored: a misspelt `topK` that does
+//! nothing is the worst kind of default.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Options of one generation. Every field has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+#[cfg_attr(target_arch = "wasm32", tsify(from_wasm_abi))]
+pub struct GenerateOptions {
+    /// Most tokens to generate. Default: 128.
+    pub max_tokens: usize,
+    /// Divides the logits before sampling; `0` takes the most probable token
+    /// (greedy), and then `topK`, `topP` and `minP` do nothing. Default: 1.
+    pub temperature: f32,
+    /// Keep the `topK` most probable tokens, ties of the last one included;
+    /// `0` keeps all. Default: 50, as in Hugging Face.
+    pub top_k: usize,
+    /// Keep the smallest set of most probable tokens whose probabilities
+    /// reach `topP`; `1` keeps all. Default: 1.
+    pub top_p: f32,
+    /// Keep tokens at least `minP` times as probable as the best; `0` keeps
+    /// all. Default: 0.
+    pub min_p: f32,
+    /// Scores of tokens already in prompt or output are divided by this where
+    /// positive and multiplied where negative (CTRL, arXiv:1909.05858); `1`
+    /// does nothing. Default: 1.
+    pub repetition_penalty: f32,
+    /// Seed of the sampler: an integer from 0 to 2^64-1 (a `bigint` above
+    /// 2^53-1). The same request with the same seed gives the same text.
+    /// Default: a fresh one, reported in the result.
+    pub seed: Option<u64>,
+    /// Generation ends before the first of these strings to appear in the
+    /// output. Default: none.
+    pub stop: Vec<String>,
+    /// Keep the stop string in the text. Default: false.
+    pub include_stop: bool,
+    /// Token ids that end the generation; an empty list never ends it so.
+    /// Default: the model's own end-of-text token.
+    pub eos_token_ids: Option<Vec<u32>>,
+    /// Read special tokens such as `<|endoftext|>` in the prompt's text as
+    /// tokens rather than as the characters they are written with.
+    /// Default: false.
+    pub parse_special: bool,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            max_tokens: 128,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: None,
+            stop: Vec::new(),
+            include_stop: false,
+            eos_token_ids: None,
+            parse_special: false,
+        }
+    }
+}
+
+/// Most stop strings in one request.
+pub const MAX_STOP_STRINGS: usize = 64;
+/// Longest stop string, in bytes of UTF-8.
+pub const MAX_STOP_BYTES: usize = 4096;
+
+impl GenerateOptions {
+    /// Checks every range, naming the first option that is out of its own.
+    pub fn validate(&self, vocab_size: usize) -> Result<()> {
+        let within = |name: &str, ok: bool, rule: &str| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::argument(name, rule))
+            }
+        };
+        within(
+            "temperature",
+            self.temperature.is_finite() && self.temperature >= 0.0,
+            "must be a number of at least 0 (0 is greedy)",
+        )?;
+        within(
+            "topP",
+            self.top_p > 0.0 && self.top_p <= 1.0,
+            "must be above 0 and at most 1",
+        )?;
+        within(
+            "minP",
+            (0.0..=1.0).contains(&self.min_p),
+            "must be from 0 to 1",
+        )?;
+        within(
+            "repetitionPenalty",
+            self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0,
+            "must be a number above 0",
+        )?;
+        within(
+            "stop",
+            self.stop.len() <= MAX_STOP_STRINGS,
+            "must have at most 64 strings",
+        )?;
+        within(
+            "stop",
+            self.stop.iter().all(|s| !s.is_empty()),
+            "must not contain an empty string",
+        )?;
+        within(
+            "stop",
+            self.stop.iter().all(|s| s.len() <= MAX_STOP_BYTES),
+            "must not contain a string of over 4096 bytes",
+        )?;
+        if let Some(ids) = &self.eos_token_ids {
+            for (index, &id) in ids.iter().enumerate() {
+                if id as usize >= vocab_size {
+                    return Err(Error::InvalidToken {
+                        id,
+                        index,
+                        vocab_size,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True where the most probable token is taken and no chance is involved.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0
+    }
+}
