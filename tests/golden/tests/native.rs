@@ -1,0 +1,22 @@
+//! The golden checks, natively.
+
+use cacher_golden::{CHECKS, Fixtures};
+use std::path::Path;
+
+/// `tests/fixtures`, with the demo's model where the page has it.
+fn on_disk(path: &str) -> Option<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let file = match path {
+        "tiny-gpt2/model.q8_0.gguf" => root.join("www/models").join(path),
+        _ => root.join("tests/fixtures").join(path),
+    };
+    std::fs::read(file).ok()
+}
+
+fn run(name: &str) {
+    let check = CHECKS
+        .iter()
+        .find(|check| check.name == name)
+        .unwrap_or_else(|| panic!("no check named {name}"));
+    (check.run)(&Fixtures::new(on_disk)).assert();
+}
