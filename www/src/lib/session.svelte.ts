@@ -1,0 +1,163 @@
+/**
+ * One visitor at work: loads the chosen model when it is first needed, runs
+ * one generation at a time, and says in words what is going on. Components
+ * show its fields and call its methods; nothing else talks to the engine.
+ */
+
+import { Cacher, type GenerationResult, type LoadProgress, type ModelSource } from "cacher-wasm";
+import { describeFailure, errorCode, type Failure } from "./failure.ts";
+import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
+import type { Settings } from "./settings.svelte.ts";
+import { describeEnd } from "./words.ts";
+
+export type Phase = "idle" | "loading" | "ready" | "generating" | "error";
+
+/** How often the running speed is shown anew: quicker cannot be read. */
+const RATE_INTERVAL_MS = 200;
+
+export class Session {
+  phase = $state<Phase>("idle");
+  /** One sentence for the status line. */
+  status = $state("Ready when you are.");
+  failure = $state.raw<Failure | null>(null);
+  progress = $state.raw<LoadProgress | null>(null);
+  /** The prompt that the shown text continues. */
+  shownPrompt = $state("");
+  generated = $state("");
+  generatedTokens = $state(0);
+  tokensPerSecond = $state(0);
+  result = $state.raw<GenerationResult | null>(null);
+  /** Files chosen from the device. */
+  files = $state.raw<readonly File[]>([]);
+
+  #engine: Cacher | null = null;
+  #loadedModel: unknown = null;
+  #controller: AbortController | null = null;
+
+  get busy(): boolean {
+    return this.phase === "loading" || this.phase === "generating";
+  }
+
+  stop(): void {
+    this.#controller?.abort();
+  }
+
+  chooseFiles(files: readonly File[]): void {
+    this.files = files;
+    const names = files.map(({ name }) => name).join(", ");
+    this.status = `Chosen from this device: ${names}. Generate loads ${files.length === 1 ? "it" : "them"}.`;
+  }
+
+  /** Loads the model if need be, then continues `prompt`. */
+  async generate(prompt: string, settings: Settings): Promise<void> {
+    if (this.busy) return;
+    const controller = new AbortController();
+    this.#controller = controller;
+    this.failure = null;
+    try {
+      const options = settings.toOptions();
+      const engine = await this.#load(settings, controller.signal);
+      await this.#run(engine, prompt, { ...options, signal: controller.signal });
+    } catch (error) {
+      this.#fail(error, controller.signal);
+    } finally {
+      this.progress = null;
+      this.#controller = null;
+    }
+  }
+
+  async #load(settings: Settings, signal: AbortSignal): Promise<Cacher> {
+    const model = this.#source(settings);
+    if (this.#engine && this.#loadedModel === model) return this.#engine;
+
+    this.phase = "loading";
+    this.status = "Looking for the model…";
+    // Before the next one comes: two models may not fit into memory.
+    await this.#unload();
+    let phase = "";
+    this.#engine = await Cacher.load({
+      model,
+      signal,
+      onProgress: (progress) => {
+        this.progress = progress;
+        if (progress.phase === phase) return;
+        phase = progress.phase;
+        if (phase === "download") this.status = "Downloading the model. It stays on this device, so this happens once.";
+        if (phase === "load") this.status = "Loading the model into memory…";
+      },
+    });
+    this.#loadedModel = model;
+    return this.#engine;
+  }
+
+  #source({ model, url }: Settings): ModelSource {
+    if (model === URL_CHOICE) {
+      const address = url.trim();
+      if (!URL.canParse(address)) {
+        throw Object.assign(new Error("The model’s address is not complete: it begins with https://"), { code: "invalid-argument" });
+      }
+      return address;
+    }
+    if (model === FILES_CHOICE) {
+      if (this.files.length === 0) {
+        throw Object.assign(new Error("No model files are chosen yet"), { code: "invalid-argument" });
+      }
+      return this.files;
+    }
+    return namedModel(model)!.source;
+  }
+
+  async #run(engine: Cacher, prompt: string, options: Parameters<Cacher["generate"]>[1]): Promise<void> {
+    this.phase = "generating";
+    this.status = "Reading the prompt…";
+    this.progress = null;
+    this.shownPrompt = prompt;
+    this.generated = "";
+    this.generatedTokens = 0;
+    this.tokensPerSecond = 0;
+    this.result = null;
+
+    const generation = engine.generate(prompt, options);
+    let begun: number | undefined;
+    let tokensAtBegin = 0;
+    let shownAt = 0;
+    for await (const chunk of generation) {
+      const now = performance.now();
+      this.generated += chunk.text;
+      this.generatedTokens += chunk.tokens.length;
+      if (begun === undefined) {
+        begun = now;
+        tokensAtBegin = this.generatedTokens;
+        this.status = "Generating…";
+      } else if (now - shownAt >= RATE_INTERVAL_MS) {
+        shownAt = now;
+        this.tokensPerSecond = ((this.generatedTokens - tokensAtBegin) * 1000) / (now - begun);
+      }
+    }
+    const result = await generation.result;
+    this.generated = result.text;
+    this.generatedTokens = result.usage.completionTokens;
+    this.tokensPerSecond = result.timings.tokensPerSecond;
+    this.result = result;
+    this.phase = "ready";
+    this.status = describeEnd(result);
+  }
+
+  #fail(error: unknown, signal: AbortSignal): void {
+    if (signal.aborted && errorCode(error) === "aborted") {
+      this.phase = this.#engine ? "ready" : "idle";
+      this.status = "Loading stopped. What was downloaded is kept; Generate goes on from there.";
+      return;
+    }
+    this.phase = "error";
+    this.status = "That did not work.";
+    this.failure = describeFailure(error);
+  }
+
+  async #unload(): Promise<void> {
+    const engine = this.#engine;
+    this.#engine = null;
+    this.#loadedModel = null;
+    await engine?.dispose();
+  }
+}

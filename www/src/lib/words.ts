@@ -1,0 +1,41 @@
+/** Numbers and outcomes as people read them. */
+
+import type { GenerationResult } from "cacher-wasm";
+
+const count = new Intl.NumberFormat("en");
+
+export function formatCount(value: number): string {
+  return count.format(value);
+}
+
+/** Decimal megabytes, as operating systems and download pages count. */
+export function formatBytes(bytes: number): string {
+  const megabytes = bytes / 1e6;
+  return `${megabytes.toFixed(megabytes >= 100 ? 0 : 1)} MB`;
+}
+
+export function formatRate(tokensPerSecond: number): string {
+  return tokensPerSecond.toFixed(tokensPerSecond >= 100 ? 0 : 1);
+}
+
+export function formatDuration(milliseconds: number): string {
+  return milliseconds >= 1000 ? `${(milliseconds / 1000).toFixed(1)} s` : `${Math.round(milliseconds)} ms`;
+}
+
+/** Why a generation ended, as a sentence. */
+export function describeEnd(result: GenerationResult): string {
+  const tokens = result.usage.completionTokens;
+  const made = `${formatCount(tokens)} ${tokens === 1 ? "token" : "tokens"}`;
+  switch (result.finishReason) {
+    case "eos":
+      return `Done: ${made}. The model ended the text itself, with its end-of-text token.`;
+    case "stop":
+      return `Done: ${made}. The stop string ${JSON.stringify(result.stopSequence)} appeared.`;
+    case "length":
+      return `Done: ${made}, the most you asked for.`;
+    case "context":
+      return `Done: ${made}. The model’s context is full; it can read no further.`;
+    case "aborted":
+      return `Stopped by you after ${made}.`;
+  }
+}
