@@ -77,7 +77,11 @@ export interface LoadOptions {
   modelsUrl?: string | URL;
   /** The hub's address. Default: `https://huggingface.co`. */
   hubUrl?: string | URL;
-  /** Where downloads are kept: OPFS, else IndexedDB, else memory. Default: `"auto"`. */
+  /**
+   * Where downloads are kept: `"auto"` takes OPFS, else IndexedDB, else
+   * nothing is kept (`"memory"`), which `Cacher.storage` then says. Naming a
+   * store makes it an error where that one does not work. Default: `"auto"`.
+   */
   store?: "auto" | "opfs" | "indexeddb" | "memory";
 }
 
@@ -183,12 +187,32 @@ export interface ModelInfo {
 }
 
 export interface StoredModel {
-  /** Name for `deleteModel`. */
+  /** Name for `Cacher.models.delete`. */
   id: string;
   /** Where it came from. */
   source: string;
+  /** Bytes stored, partial downloads included. */
   bytes: number;
-  files: { name: string; bytes: number; sha256: string; complete: boolean }[];
-  /** `"opfs"`, `"indexeddb"` or `"memory"` (kept until the page closes). */
-  backend: string;
+  /** `bytes` in full; `sha256` and the length are `null` while unknown. */
+  files: { name: string; bytes: number | null; sha256: string | null; complete: boolean }[];
+  backend: "opfs" | "indexeddb";
+}
+
+/** Where the files of a loaded model are kept. */
+export interface StorageInfo {
+  /** `"memory"`: only the engine's weights in memory; nothing is kept for the next visit. */
+  backend: "opfs" | "indexeddb" | "memory";
+  /** Why the files are not stored, where they are not; else `null`. */
+  reason: string | null;
+}
+
+/** What loading a model would take. */
+export interface ModelDescription {
+  /** The id that it has, or would have, in the model store. */
+  id: string;
+  /** Bytes of all files; `null` where a server does not tell. */
+  bytes: number | null;
+  files: { name: string; bytes: number | null; sha256: string | null }[];
+  /** Bytes that are stored already and need no download. */
+  storedBytes: number;
 }

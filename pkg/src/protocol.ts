@@ -1,0 +1,73 @@
+/**
+ * The messages between the client and the engine host, typed once.
+ *
+ * The same messages run over `postMessage` to a worker and, without a worker,
+ * by direct call; so both ways of running share all other code.
+ */
+
+import type { ErrorData } from "./errors.js";
+import type { SourceSpec } from "./models/source.js";
+import type {
+  EngineOptions,
+  GenerationChunk,
+  GenerationResult,
+  LoadOptions,
+  LoadProgress,
+  Logits,
+  ModelInfo,
+  StorageInfo,
+  Tokens,
+} from "./types.js";
+
+export type WasmInput = string | BufferSource | WebAssembly.Module;
+
+export interface LoadRequest {
+  source: SourceSpec;
+  store: NonNullable<LoadOptions["store"]>;
+  /** `undefined`: beside the package's code. */
+  wasm: WasmInput | undefined;
+}
+
+export interface Loaded {
+  model: ModelInfo;
+  storage: StorageInfo;
+}
+
+/** Arguments, answer and intermediate events of every method. */
+export interface Methods {
+  load: { args: LoadRequest; value: Loaded; event: LoadProgress };
+  generate: {
+    args: { prompt: string | Uint32Array; options: EngineOptions };
+    value: GenerationResult;
+    event: GenerationChunk;
+  };
+  tokenize: { args: { text: string; parseSpecial: boolean }; value: Tokens; event: never };
+  detokenize: { args: { ids: Uint32Array }; value: string; event: never };
+  logits: {
+    args: { tokens: string | Uint32Array; positions: Int32Array | undefined };
+    value: Logits;
+    event: never;
+  };
+}
+
+export type Method = keyof Methods;
+
+export type Call = { [M in Method]: { type: "call"; id: number; method: M; args: Methods[M]["args"] } }[Method];
+
+export type ToHost = Call | { type: "cancel"; id: number };
+
+export type FromHost =
+  | { type: "value"; id: number; value: Methods[Method]["value"] }
+  | { type: "event"; id: number; event: Methods[Method]["event"] }
+  | { type: "error"; id: number; error: ErrorData }
+  /** The wasm instance trapped; nothing more will come from this host. */
+  | { type: "crashed"; message: string };
+
+/** The client's end of the line to one host. */
+export interface Connection {
+  post(message: ToHost): void;
+  close(): void;
+  onmessage: (message: FromHost) => void;
+  /** The host is gone: `started` tells whether it had ever answered. */
+  onfailure: (message: string, started: boolean) => void;
+}

@@ -1,0 +1,245 @@
+//! The KV cache of one sequence: keys and values in blocks of 32 positions.
+//!
+//! Blocks are shared by reference count and copied on write, and only
+//! positions past the end are ever written. So a clone (a fork) costs one
+//! pointer a block, a full block never changes once it is shared, and
+//! truncation (a rollback) is exact. `candle_nn`'s own `KvCache` is not used:
+//! its clones write into one another's memory (`append` uses `slice_set`,
+//! which modifies shared storage in place).
+
+use super::Config;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// Positions a block holds.
+pub const BLOCK_TOKENS: usize = 32;
+
+/// Keys and values of one sequence, f32.
+///
+/// Positions are absolute, as GPT-2 learned them: only a prefix can be kept,
+/// nothing can be moved.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    n_layer: usize,
+    n_embd: usize,
+    n_positions: usize,
+    len: usize,
+    /// `blocks[i]` holds positions `32 * i ..`; laid out as
+    /// `[n_layer, 2 (keys, values), 32, n_embd]`, a position's heads side by
+    /// side as the projection makes them.
+    blocks: Vec<Arc<Vec<f32>>>,
+}
+
+impl KvCache {
+    /// An empty cache for sequences of the model `config` describes.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            n_layer: config.n_layer,
+            n_embd: config.n_embd,
+            n_positions: config.n_positions,
+            len: 0,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Positions held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of the blocks this cache refers to, shared ones counted in full.
+    pub fn bytes(&self) -> usize {
+        self.blocks.len() * self.block_len() * size_of::<f32>()
+    }
+
+    /// True where this cache was made for models of this shape.
+    pub fn fits(&self, config: &Config) -> bool {
+        (self.n_layer, self.n_embd, self.n_positions)
+            == (config.n_layer, config.n_embd, config.n_positions)
+    }
+
+    /// Forgets every position from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.blocks.truncate(self.len.div_ceil(BLOCK_TOKENS));
+    }
+
+    /// Makes room for `count` more positions. They become part of the cache
+    /// by [`commit`](Self::commit); until then a failed forward pass has
+    /// changed nothing.
+    pub fn reserve(&mut self, count: usize) -> Result<()> {
+        let needed = self.len + count;
+        if needed > self.n_positions {
+            return Err(Error::ContextOverflow {
+                needed,
+                available: self.n_positions,
+            });
+        }
+        while self.blocks.len() * BLOCK_TOKENS < needed {
+            let mut block = Vec::new();
+            block
+                .try_reserve_exact(self.block_len())
+                .map_err(|_| Error::OutOfMemory {
+                    needed: (self.block_len() * size_of::<f32>()) as u64,
+                    purpose: "for a block of the KV cache".into(),
+                })?;
+            block.resize(self.block_len(), 0.0);
+            self.blocks.push(Arc::new(block));
+        }
+        Ok(())
+    }
+
+    /// Stores key and value (`n_embd` numbers each) of `layer` at the
+    /// reserved position `len() + row`.
+    pub fn write(&mut self, layer: usize, row: usize, key: &[f32], value: &[f32]) {
+        let position = self.len + row;
+        let at = self.offset(layer, position % BLOCK_TOKENS);
+        let (n_embd, to_value) = (self.n_embd, BLOCK_TOKENS * self.n_embd);
+        let block = Arc::make_mut(&mut self.blocks[position / BLOCK_TOKENS]);
+        block[at..at + n_embd].copy_from_slice(key);
+        block[at + to_value..at + to_value + n_embd].copy_from_slice(value);
+    }
+
+    /// Makes `count` written positions part of the cache.
+    pub fn commit(&mut self, count: usize) {
+        self.len += count;
+    }
+
+    /// Keys and values of `layer` for the first `positions` (committed or
+    /// written), each `[positions, n_embd]`.
+    pub fn gather(&self, layer: usize, positions: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut keys = Vec::with_capacity(positions * self.n_embd);
+        let mut values = Vec::with_capacity(positions * self.n_embd);
+        for (index, block) in self.blocks.iter().enumerate() {
+            let held = positions.saturating_sub(index * BLOCK_TOKENS).min(BLOCK_TOKENS);
+            let at = self.offset(layer, 0);
+            let to_value = BLOCK_TOKENS * self.n_embd;
+            keys.extend_from_slice(&block[at..at + held * self.n_embd]);
+            values.extend_from_slice(&block[at + to_value..at + to_value + held * self.n_embd]);
+        }
+        (keys, values)
+    }
+
+    fn block_len(&self) -> usize {
+        self.n_layer * 2 * BLOCK_TOKENS * self.n_embd
+    }
+
+    fn offset(&self, layer: usize, slot: usize) -> usize {
+        (layer * 2 * BLOCK_TOKENS + slot) * self.n_embd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const N_LAYER: usize = 2;
+    const N_EMBD: usize = 2;
+    const N_POSITIONS: usize = 200;
+
+    fn empty() -> KvCache {
+        let config = format!(
+            r#"{{"model_type":"gpt2","n_layer":{N_LAYER},"n_embd":{N_EMBD},"n_head":1,"n_positions":{N_POSITIONS}}}"#
+        );
+        KvCache::new(&Config::from_json(config.as_bytes()).unwrap())
+    }
+
+    /// Appends positions whose numbers tell `tag`, layer and place.
+    fn append(cache: &mut KvCache, tag: f32, count: usize) {
+        cache.reserve(count).unwrap();
+        for layer in 0..N_LAYER {
+            for row in 0..count {
+                let place = (cache.len() + row) as f32;
+                let key = [tag, place + 1000.0 * layer as f32];
+                cache.write(layer, row, &key, &key.map(|x| -x));
+            }
+        }
+        cache.commit(count);
+    }
+
+    /// The naive cache: a full copy of (tag, place) in each branch.
+    fn check(cache: &KvCache, naive: &[(f32, usize)]) {
+        assert_eq!(cache.len(), naive.len());
+        for layer in 0..N_LAYER {
+            let (keys, values) = cache.gather(layer, cache.len());
+            let expected: Vec<f32> = naive
+                .iter()
+                .flat_map(|&(tag, place)| [tag, place as f32 + 1000.0 * layer as f32])
+                .collect();
+            assert_eq!(keys, expected);
+            assert_eq!(values, expected.iter().map(|x| -x).collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn branches_behave_as_full_copies(
+            operations in prop::collection::vec((0..3u8, any::<prop::sample::Index>(), 0..70usize), 1..40)
+        ) {
+            let mut branches = vec![(empty(), Vec::new())];
+            for (step, (kind, which, count)) in operations.into_iter().enumerate() {
+                let index = which.index(branches.len());
+                let (cache, naive) = &mut branches[index];
+                match kind {
+                    0 => {
+                        let count = count.min(N_POSITIONS - cache.len());
+                        append(cache, step as f32, count);
+                        let start = naive.len();
+                        naive.extend((start..start + count).map(|place| (step as f32, place)));
+                    }
+                    1 => {
+                        cache.truncate(count);
+                        naive.truncate(count);
+                    }
+                    _ => {
+                        let fork = (cache.clone(), naive.clone());
+                        branches.push(fork);
+                    }
+                }
+                for (cache, naive) in &branches {
+                    check(cache, naive);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fork_shares_every_block_until_one_side_writes() {
+        let mut origin = empty();
+        append(&mut origin, 1.0, 40);
+        let mut fork = origin.clone();
+        assert!((0..2).all(|i| Arc::ptr_eq(&origin.blocks[i], &fork.blocks[i])));
+        append(&mut fork, 2.0, 1);
+        assert!(Arc::ptr_eq(&origin.blocks[0], &fork.blocks[0]));
+        assert!(!Arc::ptr_eq(&origin.blocks[1], &fork.blocks[1]));
+    }
+
+    #[test]
+    fn more_positions_than_the_model_has_are_refused_with_both_numbers() {
+        let mut cache = empty();
+        append(&mut cache, 1.0, 150);
+        assert_eq!(
+            cache.reserve(51).unwrap_err(),
+            Error::ContextOverflow {
+                needed: 201,
+                available: 200
+            }
+        );
+    }
+
+    #[test]
+    fn positions_that_were_never_committed_do_not_exist() {
+        let mut cache = empty();
+        append(&mut cache, 1.0, 3);
+        cache.reserve(40).unwrap();
+        cache.write(0, 0, &[9.0, 9.0], &[9.0, 9.0]);
+        append(&mut cache, 2.0, 2);
+        check(&cache, &[(1.0, 0), (1.0, 1), (1.0, 2), (2.0, 3), (2.0, 4)]);
+    }
+}

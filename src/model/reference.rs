@@ -1,0 +1,225 @@
+//! GPT-2 in Candle operations, f32: the reference.
+//!
+//! It follows `modeling_gpt2.py` of Hugging Face transformers line by line and
+//! is meant to be read beside it. Every other result of this crate is checked
+//! against it, and it is checked against transformers' own numbers.
+//!
+//! Sequences of a batch run one after another, each with its own matrix
+//! products: Candle's products may round differently with another number of
+//! rows, and a text must not depend on what else is running.
+
+use super::forward::{check_tokens, Model, Output, Rows, Taps};
+use super::{Config, KvCache, Weights};
+use crate::error::{Error, Result};
+use candle_core::{D, Device, Tensor};
+use candle_nn::ops::{layer_norm, softmax_last_dim};
+
+/// The reference implementation of [`Model`].
+pub struct Reference {
+    config: Config,
+    /// `[vocab_size, n_embd]`; also the head, by its transposed view.
+    wte: Tensor,
+    /// `[n_positions, n_embd]`
+    wpe: Tensor,
+    blocks: Vec<Block>,
+    ln_f: LayerNorm,
+}
+
+struct Block {
+    ln_1: LayerNorm,
+    c_attn: Linear,
+    attn_c_proj: Linear,
+    ln_2: LayerNorm,
+    c_fc: Linear,
+    mlp_c_proj: Linear,
+}
+
+impl Reference {
+    /// Takes the weights; nothing is copied.
+    pub fn new(config: Config, mut weights: Weights) -> Result<Self> {
+        let epsilon = config.layer_norm_epsilon as f32;
+        let mut norm = |weights: &mut Weights, name: &str| -> Result<LayerNorm> {
+            Ok(LayerNorm {
+                weight: weights.take(&format!("{name}.weight"))?,
+                bias: weights.take(&format!("{name}.bias"))?,
+                epsilon,
+            })
+        };
+        let linear = |weights: &mut Weights, name: &str| -> Result<Linear> {
+            Ok(Linear {
+                weight: weights.take(&format!("{name}.weight"))?,
+                bias: weights.take(&format!("{name}.bias"))?,
+            })
+        };
+        let weights = &mut weights;
+        let mut blocks = Vec::with_capacity(config.n_layer);
+        for i in 0..config.n_layer {
+            blocks.push(Block {
+                ln_1: norm(weights, &format!("h.{i}.ln_1"))?,
+                c_attn: linear(weights, &format!("h.{i}.attn.c_attn"))?,
+                attn_c_proj: linear(weights, &format!("h.{i}.attn.c_proj"))?,
+                ln_2: norm(weights, &format!("h.{i}.ln_2"))?,
+                c_fc: linear(weights, &format!("h.{i}.mlp.c_fc"))?,
+                mlp_c_proj: linear(weights, &format!("h.{i}.mlp.c_proj"))?,
+            });
+        }
+        Ok(Self {
+            wte: weights.take("wte.weight")?,
+            wpe: weights.take("wpe.weight")?,
+            ln_f: norm(weights, "ln_f")?,
+            blocks,
+            config,
+        })
+    }
+
+    /// The whole pass for the rows of one sequence. `n` rows at positions
+    /// `start..end`; `d` is `n_embd`.
+    fn run(&self, rows: &mut Rows, taps: Taps) -> Result<Output> {
+        let (start, n) = (rows.kv.len(), rows.tokens.len());
+        let mut output = Output::default();
+
+        let ids = Tensor::from_slice(rows.tokens, n, &Device::Cpu)?;
+        let positions = self.wpe.narrow(0, start, n)?;
+        let mut x = self.wte.index_select(&ids, 0)?.add(&positions)?; // [n, d]
+        if taps.hidden_states {
+            output.hidden_states.push(values(&x)?);
+        }
+
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let normed = block.ln_1.forward(&x)?;
+            let (context, attention) = self.attend(layer, block, &normed, rows.kv)?;
+            x = (x + block.attn_c_proj.forward(&context)?)?;
+
+            let normed = block.ln_2.forward(&x)?;
+            let inner = block.c_fc.forward(&normed)?.gelu()?; // [n, n_inner]
+            x = (x + block.mlp_c_proj.forward(&inner)?)?;
+
+            if taps.attentions {
+                output.attentions.push(values(&attention)?);
+            }
+            if taps.hidden_states {
+                output.hidden_states.push(values(&x)?);
+            }
+        }
+        if taps.hidden_states {
+            output.hidden_states.push(values(&self.ln_f.forward(&x)?)?);
+        }
+
+        let asked = rows.logits.indices(n);
+        if !asked.is_empty() {
+            if asked.len() < n {
+                let asked: Vec<u32> = asked.iter().map(|&row| row as u32).collect();
+                let asked = Tensor::from_vec(asked, rows.logits.indices(n).len(), &Device::Cpu)?;
+                x = x.index_select(&asked, 0)?;
+            }
+            let logits = self.ln_f.forward(&x)?.matmul(&self.wte.t()?)?;
+            output.logits = values(&logits)?;
+        }
+        rows.kv.commit(n);
+        Ok(output)
+    }
+
+    /// Causal self-attention of `x` `[n, d]` over the cache and itself.
+    /// Returns the heads' outputs side by side `[n, d]` and the probabilities
+    /// `[n_head, n, end]`.
+    fn attend(
+        &self,
+        layer: usize,
+        block: &Block,
+        x: &Tensor,
+        kv: &mut KvCache,
+    ) -> Result<(Tensor, Tensor)> {
+        let (n, d) = x.dims2()?;
+        let (n_head, head_dim) = (self.config.n_head, self.config.head_dim());
+        let (start, end) = (kv.len(), kv.len() + n);
+
+        let qkv = block.c_attn.forward(x)?; // [n, 3d]: query, key, value
+        let flat = values(&qkv)?;
+        for (row, qkv) in flat.chunks_exact(3 * d).enumerate() {
+            kv.write(layer, row, &qkv[d..2 * d], &qkv[2 * d..]);
+        }
+        let (keys, cached_values) = kv.gather(layer, end);
+        let heads = |t: Tensor, rows: usize| t.reshape((rows, n_head, head_dim))?.transpose(0, 1);
+        let query = heads(qkv.narrow(D::Minus1, 0, d)?.contiguous()?, n)?; // [n_head, n, head_dim]
+        let keys = heads(Tensor::from_vec(keys, (end, d), &Device::Cpu)?, end)?;
+        let cached_values = heads(Tensor::from_vec(cached_values, (end, d), &Device::Cpu)?, end)?;
+
+        let scale = self.config.attention_scale(layer);
+        let mut scores = (query.matmul(&keys.t()?)? * scale)?; // [n_head, n, end]
+        if n > 1 {
+            scores = scores.broadcast_add(&causal_mask(start, n)?)?;
+        }
+        let attention = softmax_last_dim(&scores)?;
+        let context = attention.matmul(&cached_values)?; // [n_head, n, head_dim]
+        Ok((context.transpose(0, 1)?.reshape((n, d))?, attention))
+    }
+}
+
+impl Model for Reference {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.config.parameters() * size_of::<f32>() as u64
+    }
+
+    fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
+        for rows in batch.iter_mut() {
+            check_tokens(rows.tokens, self.config.vocab_size)?;
+            if rows.tokens.is_empty() {
+                return Err(Error::argument("tokens", "must not be empty"));
+            }
+            if !rows.kv.fits(&self.config) {
+                return Err(Error::argument("kv", "was made for another model"));
+            }
+            rows.kv.reserve(rows.tokens.len())?;
+        }
+        batch.iter_mut().map(|rows| self.run(rows, taps)).collect()
+    }
+}
+
+struct Linear {
+    /// `[in, out]`
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.matmul(&self.weight)?.broadcast_add(&self.bias)?)
+    }
+}
+
+struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(layer_norm(x, &self.weight, &self.bias, self.epsilon)?)
+    }
+}
+
+/// `[n, start + n]`: 0 where row `i` (position `start + i`) may look, -inf
+/// past it.
+fn causal_mask(start: usize, n: usize) -> Result<Tensor> {
+    let end = start + n;
+    let mask: Vec<f32> = (0..n)
+        .flat_map(|row| (0..end).map(move |column| (row, column)))
+        .map(|(row, column)| {
+            if column <= start + row {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            }
+        })
+        .collect();
+    Ok(Tensor::from_vec(mask, (n, end), &Device::Cpu)?)
+}
+
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
