@@ -51,6 +51,10 @@ pub enum Error {
     #[error("tokenising stopped at byte {at} of {bytes}")]
     TokenizerGaveUp { at: usize, bytes: usize },
 
+    /// Scores from which no token can be chosen.
+    #[error("no next token can be chosen: {0}")]
+    NoNextToken(String),
+
     /// An allocation that cannot be met.
     #[error("out of memory: {needed} bytes are needed {purpose}")]
     OutOfMemory { needed: u64, purpose: String },
@@ -75,6 +79,7 @@ impl Error {
             Self::InvalidTokenizer(_) => "invalid-tokenizer",
             Self::NoTokenizer => "no-tokenizer",
             Self::TokenizerGaveUp { .. } => "tokenizer-gave-up",
+            Self::NoNextToken(_) => "no-next-token",
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::Internal(_) => "internal",
         }

@@ -7,7 +7,9 @@
 //! to fetch them first.
 
 pub mod fixtures;
+mod processors;
 pub mod report;
+mod stop_strings;
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -20,4 +22,20 @@ pub struct Check {
 }
 
 /// Every check there is.
-pub const CHECKS: &[Check] = &[];
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "processors",
+        files: &["processors.json"],
+        run: processors::run,
+    },
+    Check {
+        name: "stop-strings",
+        files: &[
+            "mini-a/tokenizer.json",
+            "mini-a/greedy.json",
+            "mini-b/tokenizer.json",
+            "mini-b/greedy.json",
+        ],
+        run: stop_strings::run,
+    },
+];

@@ -20,3 +20,13 @@ fn run(name: &str) {
         .unwrap_or_else(|| panic!("no check named {name}"));
     (check.run)(&Fixtures::new(on_disk)).assert();
 }
+
+#[test]
+fn processors_agree_with_transformers() {
+    run("processors");
+}
+
+#[test]
+fn stop_strings_end_where_transformers_ends() {
+    run("stop-strings");
+}
