@@ -92,6 +92,14 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
+export interface TokenizeOptions extends CallOptions {
+  /** Read special tokens such as `<|endoftext|>` as tokens. Default: false. */
+  parseSpecial?: boolean;
+}
+
+/** Of `Cacher.models.describe`; the same as in `LoadOptions`. */
+export type DescribeOptions = Pick<LoadOptions, "model" | "modelsUrl" | "hubUrl" | "signal">;
+
 export interface GenerateOptions extends EngineOptions, CallOptions {}
 
 /** Why a generation ended. */

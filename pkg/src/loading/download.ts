@@ -75,7 +75,7 @@ async function transfer(file: RemoteFile, sink: Sink, context: DownloadContext):
       checkHead(file.role, chunk.subarray(0, HEAD_BYTES), url);
       head = null;
     }
-    if (file.bytes !== null && sink.size + chunk.length > file.bytes) {
+    if (file.exact && file.bytes !== null && sink.size + chunk.length > file.bytes) {
       throw new CacherError("checksum-mismatch", `${url}: longer than the ${file.bytes} bytes it should have`, { url });
     }
     await sink.write(chunk);

@@ -243,7 +243,15 @@ async function continueFiles(files: readonly RemoteFile[], store: ModelStore, id
   if (earlier.length === files.length && files.every((file, index) => isSame(file, earlier[index]))) return earlier;
   // Another version of the model: none of the old bytes belong to it.
   if (earlier.length > 0) await store.delete(id);
-  return files.map((file) => ({ ...file, validator: null, complete: false }));
+  return files.map(({ name, role, url, bytes, sha256 }) => ({
+    name,
+    role,
+    url,
+    bytes,
+    sha256,
+    validator: null,
+    complete: false,
+  }));
 }
 
 async function downloadFile(

@@ -54,6 +54,7 @@ export async function resolveHub(
       role,
       url: `${hub}${repo}/resolve/${encodeURIComponent(commit)}/${encodeURIComponent(name)}`,
       bytes: isByteCount(size) ? size : null,
+      exact: true,
       sha256: isSha256(lfs?.sha256) ? lfs.sha256 : null,
     };
   });

@@ -15,8 +15,9 @@ export interface RemoteFile {
   name: string;
   role: Role;
   url: string;
-  /** The length declared by whoever vouches for the file, or told by its server. */
   bytes: number | null;
+  /** `bytes` is a manifest's word; a server's may be that of a compressed body. */
+  exact: boolean;
   /** From a manifest or the hub; `null`: nobody vouches for the content. */
   sha256: string | null;
 }
@@ -65,6 +66,7 @@ export async function resolveFiles(spec: RemoteSpec, fetch: Fetch, signal?: Abor
 export function builtinFiles({ name, base }: { name: string; base: string }): RemoteFile[] {
   return (BUILTIN_MODELS.get(name) ?? []).map((file) => ({
     ...file,
+    exact: true,
     role: "weights",
     url: new URL(`${name}/${file.name}`, base).href,
   }));
@@ -78,7 +80,7 @@ async function singleFile(url: string, fetch: Fetch, signal?: AbortSignal): Prom
   if (answer === null) throw statusError(url, 404);
   const { pathname } = new URL(url);
   const name = pathname.slice(pathname.lastIndexOf("/") + 1);
-  return { name, role: "weights", url, bytes: answer.bytes, sha256: null };
+  return { name, role: "weights", url, bytes: answer.bytes, exact: false, sha256: null };
 }
 
 async function resolveFolder(url: string, fetch: Fetch, signal?: AbortSignal): Promise<RemoteFile[]> {
@@ -96,7 +98,7 @@ async function resolveFolder(url: string, fetch: Fetch, signal?: AbortSignal): P
     const roles = selectFiles(files.map((file) => file.name), folder.href);
     return files.flatMap((file) => {
       const role = roles.get(file.name);
-      return role === undefined ? [] : [{ ...file, role, url: urlOf(file.name) }];
+      return role === undefined ? [] : [{ ...file, exact: true, role, url: urlOf(file.name) }];
     });
   }
   await manifest.body?.cancel();
@@ -123,6 +125,7 @@ async function resolveFolder(url: string, fetch: Fetch, signal?: AbortSignal): P
     role,
     url: urlOf(name),
     bytes: found.get(name)?.bytes ?? null,
+    exact: false,
     sha256: null,
   }));
 }

@@ -1,9 +1,12 @@
 /**
- * Lists and deletes stored models, on any thread and without an engine.
+ * Lists, describes and deletes models, on any thread and without an engine.
  */
 
 import { CacherError } from "../errors.js";
-import type { StoredModel } from "../types.js";
+import type { Fetch } from "../models/http.js";
+import { modelId, resolveFiles } from "../models/resolve.js";
+import type { SourceSpec } from "../models/source.js";
+import type { ModelDescription, StoredModel } from "../types.js";
 import { openIndexedDbStore } from "./indexed-db.js";
 import { openExistingOpfsStore } from "./opfs.js";
 import type { ModelStore } from "./store.js";
@@ -40,4 +43,30 @@ export async function deleteModel(id: string): Promise<void> {
     await store.delete(id);
   }
   if (!found) throw new CacherError("not-found", `no model "${id}" is stored`, { id });
+}
+
+/** From the store where the model is complete there, else from the network. */
+export async function describeModel(source: SourceSpec, fetch: Fetch, signal?: AbortSignal): Promise<ModelDescription> {
+  if (source.kind === "files") {
+    const files = source.files.map(({ name, data }) => ({
+      name,
+      bytes: data instanceof Blob ? data.size : data.length,
+      sha256: null,
+    }));
+    return describe("", files, 0);
+  }
+  const id = modelId(source);
+  const stored = (await listModels()).find((model) => model.id === id);
+  const complete = stored?.files.every((file) => file.complete) === true;
+  return describe(id, complete ? stored.files : await resolveFiles(source, fetch, signal), stored?.bytes ?? 0);
+}
+
+function describe(id: string, files: ModelDescription["files"], storedBytes: number): ModelDescription {
+  const known = files.every((file) => file.bytes !== null);
+  return {
+    id,
+    bytes: known ? files.reduce((sum, file) => sum + (file.bytes ?? 0), 0) : null,
+    files: files.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 })),
+    storedBytes,
+  };
 }

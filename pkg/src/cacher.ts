@@ -1,0 +1,101 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * The `Cacher` class: what users of the package work with.
+ */
+
+import { toInput, toPositions, toTokenIds, withoutUndefined } from "./arguments.js";
+import type { Client } from "./client.js";
+import { CacherError } from "./errors.js";
+import { Generation } from "./generation.js";
+import { modelStore, type ModelStoreApi } from "./model-store.js";
+import { browserPlatform, type Platform } from "./platform.js";
+import type { Loaded } from "./protocol.js";
+import { start } from "./start.js";
+import type {
+  CallOptions,
+  GenerateOptions,
+  Input,
+  LoadOptions,
+  Logits,
+  LogitsOptions,
+  ModelInfo,
+  StorageInfo,
+  TokenizeOptions,
+  Tokens,
+} from "./types.js";
+
+/** A loaded model. */
+export class Cacher {
+  /** Models stored on this device; works without a loaded model. */
+  static readonly models: ModelStoreApi = modelStore(browserPlatform);
+
+  readonly model: ModelInfo;
+  /** Where the model's files are kept. */
+  readonly storage: StorageInfo;
+  readonly #client: Client;
+
+  protected constructor(client: Client, { model, storage }: Loaded) {
+    this.#client = client;
+    this.model = model;
+    this.storage = storage;
+  }
+
+  /** Loads a model, from this device where it is stored, else from the network. */
+  static load(options: LoadOptions): Promise<Cacher> {
+    return Cacher.loadOn(browserPlatform, options);
+  }
+
+  /** @internal */
+  static async loadOn(platform: Platform, options: LoadOptions): Promise<Cacher> {
+    const { client, loaded } = await start(options, platform);
+    return new this(client, loaded);
+  }
+
+  /**
+   * Continues a prompt. Iterate over what it returns for the text as it comes,
+   * or await its `result`, or both. Several at once take turns, token by token.
+   */
+  generate(prompt: Input, options: GenerateOptions = {}): Generation {
+    const { signal, ...engineOptions } = options;
+    return new Generation(
+      async (onChunk, abort) =>
+        this.#client.call(
+          "generate",
+          { prompt: toInput("prompt", prompt), options: withoutUndefined(engineOptions) },
+          { signal: abort, onEvent: onChunk, onAbort: "finish" },
+        ),
+      engineOptions.seed ?? 0,
+      signal,
+    );
+  }
+
+  /** The token ids of a text, with the place of each in it. */
+  async tokenize(text: string, { parseSpecial = false, signal }: TokenizeOptions = {}): Promise<Tokens> {
+    if (typeof text !== "string") throw new CacherError("invalid-argument", "text: must be a string");
+    return this.#client.call("tokenize", { text, parseSpecial }, { signal });
+  }
+
+  /** The text of token ids. */
+  async detokenize(ids: readonly number[] | Uint32Array, { signal }: CallOptions = {}): Promise<string> {
+    return this.#client.call("detokenize", { ids: toTokenIds("ids", ids) }, { signal });
+  }
+
+  /** The model's raw scores for the token after each position asked for. */
+  async logits(tokens: Input, { positions, signal }: LogitsOptions = {}): Promise<Logits> {
+    const args = { tokens: toInput("tokens", tokens), positions: toPositions(positions) };
+    return this.#client.call("logits", args, { signal });
+  }
+
+  /**
+   * Ends the engine; calls in progress reject with code `disposed`. With a
+   * worker this gives all memory back. Without one the wasm memory, which
+   * cannot shrink, stays for the next model until the page or process ends.
+   */
+  async dispose(): Promise<void> {
+    this.#client.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * The package's entry for browsers, and the types for all.
+ */
+
+export { Cacher } from "./cacher.js";
+export { CacherError, type ErrorCode } from "./errors.js";
+export type { Generation } from "./generation.js";
+export type { ModelStoreApi } from "./model-store.js";
+export type * from "./types.js";

@@ -1,0 +1,30 @@
+/**
+ * What differs between browsers and Node, so that nothing else has to ask.
+ *
+ * Nothing here runs at import: a page may be rendered on a server first.
+ */
+
+import type { HostEnvironment } from "./engine-host.js";
+import type { Fetch } from "./models/http.js";
+
+export interface Platform {
+  /** The address that relative URLs are relative to. */
+  base(): string;
+  /** Whether the engine runs in a worker unless the caller says otherwise. */
+  defaultWorker(): boolean;
+  fetch: Fetch;
+  /** For an engine on this thread. */
+  environment(): Promise<HostEnvironment>;
+}
+
+const browserFetch: Fetch = (url, init) => fetch(url, init);
+
+export const browserPlatform: Platform = {
+  base: () => (typeof document === "undefined" ? location.href : document.baseURI),
+  defaultWorker: () => typeof Worker !== "undefined",
+  fetch: browserFetch,
+  async environment() {
+    const { wasmRuntime } = await import("./runtime.js");
+    return { fetch: browserFetch, runtime: wasmRuntime };
+  },
+};

@@ -1,0 +1,99 @@
+/**
+ * From `Cacher.load`'s options to a running client.
+ */
+
+import { requireKnown } from "./arguments.js";
+import { Client } from "./client.js";
+import { CacherError } from "./errors.js";
+import { parseSource, type SourceSpec } from "./models/source.js";
+import type { Platform } from "./platform.js";
+import type { Connection, Loaded, WasmInput } from "./protocol.js";
+import type { LoadOptions } from "./types.js";
+import { startWorker, WorkerConnection } from "./worker-connection.js";
+
+const OPTIONS = [
+  "model",
+  "dtype",
+  "onProgress",
+  "signal",
+  "worker",
+  "wasmUrl",
+  "workerUrl",
+  "modelsUrl",
+  "hubUrl",
+  "store",
+] as const satisfies (keyof LoadOptions)[];
+
+export async function start(options: LoadOptions, platform: Platform): Promise<{ client: Client; loaded: Loaded }> {
+  if (typeof options !== "object" || options === null) {
+    throw new CacherError("invalid-argument", "load: an object with `model` is needed");
+  }
+  requireKnown(options, OPTIONS, "load");
+  const { dtype = "f32", store = "auto", worker = platform.defaultWorker() } = options;
+  if (dtype !== "f32") throw new CacherError("invalid-argument", `dtype: "${String(dtype)}" is not one of "f32"`);
+  if (!["auto", "opfs", "indexeddb", "memory"].includes(store)) {
+    throw new CacherError("invalid-argument", `store: "${store}" is not one of "auto", "opfs", "indexeddb", "memory"`);
+  }
+  const base = platform.base();
+  const source = parseSource(options, base);
+  const settings = {
+    connect: () => connect(worker, urlOption(options.workerUrl, base), platform),
+    request: {
+      source: worker === false ? source : withBlobs(source),
+      store,
+      wasm: wasmOption(options.wasmUrl, base),
+    },
+    unrepeatable: unrepeatable(worker, source),
+  };
+  return Client.start(settings, {
+    signal: options.signal,
+    ...(options.onProgress === undefined ? {} : { onEvent: options.onProgress }),
+  });
+}
+
+async function connect(
+  worker: boolean | Worker,
+  workerUrl: string | undefined,
+  platform: Platform,
+): Promise<Connection> {
+  if (worker === false) {
+    const { LocalConnection } = await import("./local-connection.js");
+    return new LocalConnection(await platform.environment());
+  }
+  if (worker !== true) return new WorkerConnection(worker);
+  if (typeof Worker === "undefined") {
+    throw new CacherError("unsupported-browser", "there are no Web Workers here; leave out `worker` or pass false");
+  }
+  return new WorkerConnection(startWorker(workerUrl));
+}
+
+/** Why a crashed engine could not be loaded again; holding on to the caller's bytes would double the memory. */
+function unrepeatable(worker: boolean | Worker, source: SourceSpec): string | null {
+  if (typeof worker !== "boolean") return "the worker was the caller's";
+  const hasBytes = source.kind === "files" && source.files.some(({ data }) => data instanceof Uint8Array);
+  return hasBytes ? "the model's bytes were the caller's" : null;
+}
+
+/**
+ * Bytes as Blobs: posting a Blob hands over a reference, posting bytes copies
+ * them into the worker as a whole, and transferring would take them from the
+ * caller.
+ */
+function withBlobs(source: SourceSpec): SourceSpec {
+  if (source.kind !== "files") return source;
+  return {
+    kind: "files",
+    files: source.files.map(({ name, data }) => ({
+      name,
+      data: data instanceof Blob ? data : new Blob([data as Uint8Array<ArrayBuffer>]),
+    })),
+  };
+}
+
+function wasmOption(wasm: LoadOptions["wasmUrl"], base: string): WasmInput | undefined {
+  return typeof wasm === "string" || wasm instanceof URL ? urlOption(wasm, base) : wasm;
+}
+
+function urlOption(url: string | URL | undefined, base: string): string | undefined {
+  return url === undefined ? undefined : new URL(url, base).href;
+}

@@ -1,0 +1,165 @@
+/**
+ * An engine that keeps the contract of the wasm module without a model: token
+ * `i` of an answer is prompt length + `i`, its text `"<id> "`.
+ */
+
+import { createHash } from "node:crypto";
+
+class Sha256 {
+  #hash = createHash("sha256");
+  update(bytes) {
+    this.#hash.update(bytes);
+  }
+  digest() {
+    return this.#hash.digest("hex");
+  }
+  free() {}
+}
+
+const coded = (code, message, details = {}) => Object.assign(new Error(message), { code, details });
+
+class Engine {
+  #jobs = new Map();
+  #next = 1;
+  #sha256;
+  #log;
+
+  constructor(sha256, log) {
+    this.#sha256 = sha256;
+    this.#log = log;
+  }
+  info() {
+    return { vocabSize: 10, nPositions: 64, nEmbd: 1, nLayer: 1, nHead: 1, parameters: 1, weightBytes: 1,
+      dtype: "f32", hasTokenizer: true, eosTokenId: null, sha256: this.#sha256 };
+  }
+  encode(text) {
+    return { ids: Uint32Array.from(text, (c) => c.charCodeAt(0)), offsets: Uint32Array.from(text.split("").flatMap((_, i) => [i, i + 1])) };
+  }
+  decode(ids) {
+    return String.fromCharCode(...ids);
+  }
+  addGeneration(prompt, options) {
+    for (const name of Object.keys(options)) {
+      if (!["maxTokens", "seed"].includes(name)) throw coded("invalid-argument", `${name}: no such option`, { name });
+    }
+    if (prompt === "trap") throw new WebAssembly.RuntimeError("unreachable");
+    const ids = typeof prompt === "string" ? [...this.encode(prompt).ids] : [...prompt];
+    this.#jobs.set(this.#next, { ids, made: [], left: options.maxTokens ?? 128, cancelled: false, trap: prompt === "trap later" });
+    this.#log.push(`add ${this.#next}`);
+    return this.#next++;
+  }
+  addLogits(tokens, positions) {
+    const ids = typeof tokens === "string" ? [...this.encode(tokens).ids] : [...tokens];
+    this.#jobs.set(this.#next, { ids, logits: positions ?? Int32Array.from(ids.keys()) });
+    return this.#next++;
+  }
+  cancel(job) {
+    this.#log.push(`cancel ${job}`);
+    const entry = this.#jobs.get(job);
+    if (entry?.logits) this.#jobs.delete(job);
+    else if (entry) entry.cancelled = true;
+  }
+  step() {
+    const events = [];
+    for (const [job, entry] of this.#jobs) {
+      if (entry.logits) {
+        this.#jobs.delete(job);
+        const rows = entry.logits.length;
+        events.push({ job, type: "logits", data: new Float32Array(rows * 10), shape: [rows, 10], tokens: entry.ids });
+      } else if (entry.cancelled || entry.left === 0) {
+        this.#jobs.delete(job);
+        events.push({ job, type: "done", result: resultOf(entry) });
+      } else {
+        if (entry.trap && entry.made.length === 2) throw new WebAssembly.RuntimeError("unreachable");
+        const id = entry.ids.length + entry.made.length;
+        entry.made.push(id);
+        entry.left--;
+        this.#log.push(`token ${job}`);
+        events.push({ job, type: "chunk", text: `${id} `, tokens: [id] });
+      }
+    }
+    return events;
+  }
+  busy() {
+    return this.#jobs.size > 0;
+  }
+  free() {
+    this.#log.push("free engine");
+  }
+}
+
+function resultOf({ ids, made, cancelled }) {
+  return { text: made.map((id) => `${id} `).join(""), tokens: made, promptTokens: ids,
+    finishReason: cancelled ? "aborted" : "length", stopSequence: null, seed: 1,
+    usage: { promptTokens: ids.length, completionTokens: made.length, totalTokens: ids.length + made.length },
+    timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 } };
+}
+
+/** A fake module; `log` tells what was asked of it. */
+export function fakeModule() {
+  const log = [];
+  class ModelLoader {
+    #hash = new Sha256();
+    #size = 0;
+    constructor() {
+      log.push("new loader");
+    }
+    setConfig(json) {
+      log.push(`config ${json.length}`);
+    }
+    setTokenizerJson(json) {
+      log.push(`tokenizer ${json.length}`);
+    }
+    setVocabAndMerges(vocab, merges) {
+      log.push(`vocab ${vocab.length} merges ${merges.length}`);
+    }
+    push(chunk) {
+      if (this.#size === 0 && chunk.length > 0 && new TextDecoder().decode(chunk.subarray(4, 7)) === "BAD") {
+        throw coded("invalid-model-file", "a bad model");
+      }
+      this.#size += chunk.length;
+      this.#hash.update(chunk);
+    }
+    finish() {
+      log.push(`weights ${this.#size}`);
+      return new Engine(this.#hash.digest(), log);
+    }
+    free() {
+      log.push("free loader");
+    }
+  }
+  return { module: { Sha256, ModelLoader }, log };
+}
+
+/** A platform whose engine is the fake; each start gets a fresh instance, as after a trap. */
+export function fakePlatform(overrides = {}) {
+  const { module, log } = fakeModule();
+  let current;
+  return {
+    log,
+    base: () => "http://localhost/",
+    defaultWorker: () => false,
+    fetch: (url, init) => fetch(url, init),
+    async environment() {
+      return {
+        fetch: (url, init) => fetch(url, init),
+        async runtime() {
+          if (!current?.alive) {
+            current = { module, alive: true };
+            log.push("start");
+          }
+          return current;
+        },
+        ...overrides,
+      };
+    },
+  };
+}
+
+/** A weights file for the fake engine: right magic, then noise. */
+export function weights(size = 100_000, tag = "") {
+  const bytes = Buffer.alloc(size);
+  for (let i = 0; i < size; i++) bytes[i] = (i * 31 + (i >> 8)) & 255;
+  bytes.write(`GGUF${tag}`);
+  return bytes;
+}
