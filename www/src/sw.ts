@@ -11,6 +11,8 @@
  * break it.
  */
 
+export {};
+
 declare const self: ServiceWorkerGlobalScope;
 /** Both are written by the build, see `build/precache.ts`. */
 declare const __PRECACHE_FILES__: readonly string[];

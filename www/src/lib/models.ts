@@ -2,7 +2,7 @@
 
 export interface NamedModel {
   id: string;
-  /** What the package is asked for. */
+  /** What the package is asked for, and the id under which it stores it. */
   source: string;
   /** Bytes of the weights file, by far the largest part of the download. */
   bytes: number;
@@ -18,13 +18,13 @@ export const namedModels: readonly NamedModel[] = [
   },
   {
     id: "distilgpt2",
-    source: "distilbert/distilgpt2",
+    source: "distilbert/distilgpt2@main",
     bytes: 352_824_413,
     note: "82 million weights, from Hugging Face. Half the layers of gpt2.",
   },
   {
     id: "gpt2",
-    source: "openai-community/gpt2",
+    source: "openai-community/gpt2@main",
     bytes: 548_105_171,
     note: "124 million weights, from Hugging Face. The one OpenAI published in 2019.",
   },

@@ -18,7 +18,7 @@ const RATE_INTERVAL_MS = 200;
 export class Session {
   phase = $state<Phase>("idle");
   /** One sentence for the status line. */
-  status = $state("Ready when you are.");
+  status = $state("Press Generate to begin.");
   failure = $state.raw<Failure | null>(null);
   progress = $state.raw<LoadProgress | null>(null);
   /** The prompt that the shown text continues. */
@@ -27,6 +27,8 @@ export class Session {
   generatedTokens = $state(0);
   tokensPerSecond = $state(0);
   result = $state.raw<GenerationResult | null>(null);
+  /** Why the model in use is not kept for the next visit; empty where it is, or where it came from files. */
+  notStored = $state("");
   /** Files chosen from the device. */
   files = $state.raw<readonly File[]>([]);
 
@@ -44,6 +46,7 @@ export class Session {
 
   chooseFiles(files: readonly File[]): void {
     this.files = files;
+    if (this.busy) return;
     const names = files.map(({ name }) => name).join(", ");
     this.status = `Chosen from this device: ${names}. Generate loads ${files.length === 1 ? "it" : "them"}.`;
   }
@@ -82,11 +85,12 @@ export class Session {
         this.progress = progress;
         if (progress.phase === phase) return;
         phase = progress.phase;
-        if (phase === "download") this.status = "Downloading the model. It stays on this device, so this happens once.";
+        if (phase === "download") this.status = "Downloading the model. It stays on this device.";
         if (phase === "load") this.status = "Loading the model into memory…";
       },
     });
     this.#loadedModel = model;
+    this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
   }
 

@@ -18,7 +18,7 @@ export class Shelf {
   }
 
   has(model: NamedModel): boolean {
-    return this.models.some(({ source, files }) => source === model.source && files.every(({ complete }) => complete));
+    return this.models.some(({ id, files }) => id === model.source && files.every(({ complete }) => complete));
   }
 
   async refresh(): Promise<void> {
@@ -36,14 +36,14 @@ export class Shelf {
     try {
       await Cacher.models.delete(model.id);
     } catch (error) {
-      this.problem = `${model.source} could not be deleted: ${(error as Error).message}`;
+      this.problem = `${model.id} could not be deleted: ${(error as Error).message}`;
       return;
     }
     await this.refresh();
   }
 
   async persist(): Promise<void> {
-    this.persisted = (await navigator.storage?.persist?.()) ?? false;
+    this.persisted = await Cacher.models.persist();
     if (!this.persisted) this.problem = "The browser did not agree. Using this page often or bookmarking it may change that.";
   }
 }
