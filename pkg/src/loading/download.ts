@@ -84,6 +84,7 @@ async function transfer(file: RemoteFile, sink: Sink, context: DownloadContext):
   if (head !== null) {
     if (total === null || head.length >= total) checkHead(file.role, head, url);
     await sink.write(head);
+    context.onProgress(sink.size, total);
   }
   if (total !== null && sink.size < total) {
     throw new CacherError("truncated-file", `${url}: ended after ${sink.size} of ${total} bytes`, {

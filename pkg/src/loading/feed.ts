@@ -30,7 +30,7 @@ export async function feed(
   signal: AbortSignal,
 ): Promise<Engine> {
   progress.begin("load", parts);
-  const loader = newLoader(module, await readSmallFiles(module, parts, signal));
+  const loader = newLoader(module, await readSmallFiles(module, parts, progress, signal));
   const weights = parts.find((part) => part.role === "weights") as Part;
   try {
     let loaded = 0;
@@ -78,6 +78,7 @@ export function newLoader(module: EngineModule, { config, tokenizer, vocab, merg
 export async function readSmallFiles(
   module: EngineModule,
   parts: readonly Part[],
+  progress: Progress,
   signal: AbortSignal,
 ): Promise<SmallFiles> {
   const files: SmallFiles = {};
@@ -89,6 +90,7 @@ export async function readSmallFiles(
     const bytes = new Uint8Array(await new Blob(slices).arrayBuffer());
     if (sha256 !== null) requireHash(sha256, hashOf(module, [bytes]), name);
     files[role] = bytes;
+    progress.update(name, bytes.length, bytes.length);
   }
   return files;
 }

@@ -144,7 +144,7 @@ async function loadDirect(
     await download(file, sink, contextOf(file));
     parts.push({ ...file, read: () => sink.chunks });
   }
-  const small = await readSmallFiles(module, parts, signal);
+  const small = await readSmallFiles(module, parts, progress, signal);
 
   const weights = weightsOf(files);
   const sink = new EngineSink(() => newLoader(module, small));
