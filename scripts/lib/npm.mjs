@@ -4,15 +4,15 @@
  * Only Node's own modules are imported here and in every file that runs before
  * `ensureNpmPackages`, so that a fresh clone needs no `npm install` first.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Failure, root, run, say } from './process.mjs';
-import { atLeast } from './version.mjs';
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, root, run, say } from "./process.mjs";
+import { atLeast } from "./version.mjs";
 
-const readJson = (...path) => JSON.parse(readFileSync(join(root, ...path), 'utf8'));
+const readJson = (...path) => JSON.parse(readFileSync(join(root, ...path), "utf8"));
 
 function checkNode() {
-  const wanted = readJson('package.json').engines.node.replace('>=', '');
+  const wanted = readJson("package.json").engines.node.replace(">=", "");
   if (!atLeast(process.versions.node, wanted)) {
     throw new Failure(
       `Node ${process.versions.node} is too old: install Node ${wanted} or newer (https://nodejs.org).`,
@@ -27,13 +27,13 @@ function checkNode() {
 function installed() {
   let record;
   try {
-    record = readJson('node_modules', '.package-lock.json').packages;
+    record = readJson("node_modules", ".package-lock.json").packages;
   } catch {
     return false;
   }
-  return Object.entries(readJson('package-lock.json').packages).every(([path, wanted]) => {
+  return Object.entries(readJson("package-lock.json").packages).every(([path, wanted]) => {
     // The root is not recorded; optional packages are for other platforms.
-    if (path === '') return true;
+    if (path === "") return true;
     const found = record[path];
     if (found === undefined) return wanted.optional === true;
     return found.version === wanted.version && found.integrity === wanted.integrity;
@@ -43,7 +43,7 @@ function installed() {
 /** Runs npm: the very one that started this script, where one did. */
 export async function npm(args, options) {
   const cli = process.env.npm_execpath;
-  if (cli === undefined) await run('npm', args, options);
+  if (cli === undefined) await run("npm", args, options);
   else await run(process.execPath, [cli, ...args], options);
 }
 
@@ -51,9 +51,9 @@ export async function npm(args, options) {
 export async function ensureNpmPackages() {
   checkNode();
   if (installed()) return;
-  say('installing the npm packages of package-lock.json');
-  await npm(['ci'], {
+  say("installing the npm packages of package-lock.json");
+  await npm(["ci"], {
     advice:
-      'Check that the npm registry can be reached; if package.json was changed, run `npm install` to update the lock file.',
+      "Check that the npm registry can be reached; if package.json was changed, run `npm install` to update the lock file.",
   });
 }

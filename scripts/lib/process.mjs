@@ -5,13 +5,13 @@
  * without a stack, and it says what to do. Anything else is a bug in these
  * scripts and keeps its stack.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { spawn, spawnSync } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** The repository's root folder. */
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+export const root = fileURLToPath(new URL("../..", import.meta.url));
 
 export class Failure extends Error {}
 
@@ -22,8 +22,8 @@ export function say(message) {
 
 /** The full path of a program on `PATH`, or undefined. */
 export function which(name) {
-  const file = process.platform === 'win32' ? `${name}.exe` : name;
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+  const file = process.platform === "win32" ? `${name}.exe` : name;
+  for (const folder of (process.env.PATH ?? "").split(delimiter)) {
     const path = join(folder, file);
     try {
       accessSync(path, constants.X_OK);
@@ -39,10 +39,10 @@ export function which(name) {
 export function capture(command, args, { env = {} } = {}) {
   const { status, stdout, stderr } = spawnSync(command, args, {
     cwd: root,
-    encoding: 'utf8',
+    encoding: "utf8",
     env: { ...process.env, ...env },
   });
-  return { ok: status === 0, stdout: (stdout ?? '').trim(), stderr: (stderr ?? '').trim() };
+  return { ok: status === 0, stdout: (stdout ?? "").trim(), stderr: (stderr ?? "").trim() };
 }
 
 /**
@@ -53,16 +53,18 @@ export async function run(command, args, { env = {}, seconds, advice } = {}) {
   const child = spawn(command, args, {
     cwd: root,
     env: { ...process.env, ...env },
-    stdio: 'inherit',
+    stdio: "inherit",
     timeout: seconds === undefined ? undefined : seconds * 1000,
   });
   const end = await new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, signal) => resolve(code === 0 ? '' : signal ?? `exit code ${code}`));
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", (code, signal) =>
+      resolve(code === 0 ? "" : (signal ?? `exit code ${code}`)),
+    );
   });
-  if (end !== '') {
-    const line = [command, ...args].join(' ');
-    throw new Failure(`\`${line}\` failed (${end}).${advice === undefined ? '' : ` ${advice}`}`);
+  if (end !== "") {
+    const line = [command, ...args].join(" ");
+    throw new Failure(`\`${line}\` failed (${end}).${advice === undefined ? "" : ` ${advice}`}`);
   }
 }
 

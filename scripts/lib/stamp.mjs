@@ -4,10 +4,18 @@
  * A stamp is a hash over the contents of the inputs, written once the work has
  * succeeded. Contents, because a fresh checkout gives every file a new time.
  */
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { root } from './process.mjs';
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { root } from "./process.mjs";
 
 /** All files under a path in a fixed order; the path itself where it is a file. */
 function filesUnder(path, skip) {
@@ -30,16 +38,16 @@ function filesUnder(path, skip) {
  * @returns whether it ran
  */
 export async function unlessDone(name, inputs, { also = [], skip = [], outputs }, work) {
-  const hash = createHash('sha256').update(JSON.stringify(also));
+  const hash = createHash("sha256").update(JSON.stringify(also));
   for (const path of inputs.flatMap((input) => filesUnder(join(root, input), skip))) {
     const contents = readFileSync(path);
     hash.update(`\n${path.slice(root.length)} ${contents.length}\n`).update(contents);
   }
-  const key = hash.digest('hex');
-  const stamp = join(root, 'target', 'stamps', name);
+  const key = hash.digest("hex");
+  const stamp = join(root, "target", "stamps", name);
   const done =
     existsSync(stamp) &&
-    readFileSync(stamp, 'utf8') === key &&
+    readFileSync(stamp, "utf8") === key &&
     outputs.every((output) => existsSync(join(root, output)));
   if (done) return false;
   rmSync(stamp, { force: true });
