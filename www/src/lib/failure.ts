@@ -8,14 +8,21 @@ export interface Failure {
   code: string;
 }
 
-const advice: Readonly<Record<string, string>> = {
+const advice: Readonly<Partial<Record<string, string>>> = {
+  "checksum-mismatch": "Generate downloads it anew.",
   "context-overflow": "Shorten the prompt.",
+  "engine-crashed": "Generate starts it anew.",
+  "engine-unavailable": "Reload the page; if it stays so, check the connection.",
+  "http-error": "Try again later, or choose another model.",
   "input-too-long": "Shorten the prompt.",
-  "invalid-argument": "Change the setting named above, or reset all settings.",
+  "invalid-model-file": "If it was downloaded, delete it below and load it again.",
+  "network-error": "Check the connection. What was downloaded is kept; Generate goes on from there.",
   "no-tokenizer": "Add the model’s tokenizer.json, or its vocab.json and merges.txt.",
-  "not-a-model-file": "Check that the address or file is a GPT-2 model in .gguf or .safetensors form.",
+  "not-a-model-file": "A GPT-2 model in .gguf or .safetensors form is needed.",
+  "not-found": "Check the address.",
   "out-of-memory": "Close other tabs, or choose a smaller model.",
-  "truncated-file": "Delete the model below and load it again.",
+  "storage-full": "Delete a model below, or free space on the device.",
+  "truncated-file": "If it was downloaded, delete it below and load it again.",
   "unsupported-model": "This page runs models of the GPT-2 family only.",
 };
 
