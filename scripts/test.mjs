@@ -6,7 +6,7 @@
  *
  * Each step sets up what it needs. What the test programs print is not filtered.
  */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build, buildPackage } from "./build.mjs";
 import { ensureNpmPackages, npm } from "./lib/npm.mjs";
@@ -16,7 +16,8 @@ import { chromium } from "./lib/tools.mjs";
 
 /** Runs the test files of a folder, one at a time: they measure, and share two cores. */
 async function nodeTests(folder, env = {}) {
-  const files = readdirSync(join(root, folder))
+  const path = join(root, folder);
+  const files = (existsSync(path) ? readdirSync(path) : [])
     .filter((name) => name.endsWith(".test.mjs"))
     .map((name) => `${folder}/${name}`);
   // Given no file, node would search for some.
