@@ -10,6 +10,7 @@ export function formatCount(value: number): string {
 
 /** Decimal megabytes, as operating systems and download pages count. */
 export function formatBytes(bytes: number): string {
+  if (bytes === 0) return "0 MB";
   const megabytes = bytes / 1e6;
   return `${megabytes.toFixed(megabytes >= 100 ? 0 : 1)} MB`;
 }
