@@ -8,7 +8,7 @@
  */
 
 import type { Engine, EngineEvent, Runtime } from "./engine.js";
-import { abortError, CacherError, isTrap, messageOf, toErrorData, type ErrorCode, type ErrorData } from "./errors.js";
+import { abortError, CacherError, isTrap, messageOf, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
 import { loadModel } from "./loading/load.js";
 import type { Fetch } from "./models/http.js";
@@ -145,11 +145,9 @@ export class EngineHost {
         const { data, shape, tokens } = event;
         return this.#value(id, { data, shape, tokens }, [data.buffer as ArrayBuffer]);
       }
-      case "error": {
+      case "error":
         this.#jobs.delete(event.job);
-        const details = (event.details ?? {}) as ErrorData["details"];
-        return this.#send({ type: "error", id, error: { code: event.code as ErrorCode, message: event.message, details } });
-      }
+        return this.#fail(id, event.error);
     }
   }
 

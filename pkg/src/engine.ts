@@ -32,7 +32,7 @@ export type EngineEvent =
   | ({ job: number; type: "chunk" } & GenerationChunk)
   | { job: number; type: "done"; result: GenerationResult }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
-  | { job: number; type: "error"; code: string; message: string; details: unknown };
+  | { job: number; type: "error"; error: Error };
 
 /** A loaded model with its queue of jobs. */
 export interface Engine {

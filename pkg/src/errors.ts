@@ -44,6 +44,8 @@ export type ErrorCode =
   | "storage-full"
   /** The browser's storage failed. */
   | "storage-error"
+  /** Another tab holds this model's download and does not get on. */
+  | "storage-locked"
   // The engine.
   /** More memory than the tab or device gives. */
   | "out-of-memory"

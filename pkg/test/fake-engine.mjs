@@ -44,7 +44,7 @@ class Engine {
     }
     if (prompt === "trap") throw new WebAssembly.RuntimeError("unreachable");
     const ids = typeof prompt === "string" ? [...this.encode(prompt).ids] : [...prompt];
-    this.#jobs.set(this.#next, { ids, made: [], left: options.maxTokens ?? 128, cancelled: false, trap: prompt === "trap later" });
+    this.#jobs.set(this.#next, { ids, made: [], left: options.maxTokens ?? 128, cancelled: false, trap: prompt === "trap later", fails: prompt === "fail later" });
     this.#log.push(`add ${this.#next}`);
     return this.#next++;
   }
@@ -66,6 +66,9 @@ class Engine {
         this.#jobs.delete(job);
         const rows = entry.logits.length;
         events.push({ job, type: "logits", data: new Float32Array(rows * 10), shape: [rows, 10], tokens: entry.ids });
+      } else if (entry.fails) {
+        this.#jobs.delete(job);
+        events.push({ job, type: "error", error: coded("context-overflow", "too long", { needed: 65 }) });
       } else if (entry.cancelled || entry.left === 0) {
         this.#jobs.delete(job);
         events.push({ job, type: "done", result: resultOf(entry) });
@@ -105,6 +108,7 @@ export function fakeModule() {
       log.push("new loader");
     }
     setConfig(json) {
+      if (new TextDecoder().decode(json).includes("bert")) throw coded("unsupported-model", "not a GPT-2");
       log.push(`config ${json.length}`);
     }
     setTokenizerJson(json) {

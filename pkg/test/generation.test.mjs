@@ -104,6 +104,13 @@ test("a bad option is an error in the loop and in the result, unhandled in neith
   assert.deepEqual(unhandled, []);
 });
 
+test("a job that fails while running fails alone", async () => {
+  const { cacher } = await load();
+  const other = cacher.generate("a", { maxTokens: 3 });
+  await assert.rejects(cacher.generate("fail later").result, { code: "context-overflow", details: { needed: 65 } });
+  assert.equal((await other.result).text, "1 2 3 ");
+});
+
 test("an option that is undefined means its default", async () => {
   const { cacher } = await load();
   const result = await cacher.generate("a", { maxTokens: 1, seed: undefined }).result;

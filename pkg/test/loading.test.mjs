@@ -79,7 +79,16 @@ test("config and tokenizer reach the engine before the weights", async () => {
   server = await serve({ "/a/config.json": "{}", "/a/model.safetensors": safetensors(), "/a/vocab.json": "{}", "/a/merges.txt": "#v" });
   for (const store of [fakeStore(), "no storage here"]) {
     const { log } = await load(`${server.url}/a`, { store });
-    assert.deepEqual(log, ["new loader", "config 2", "vocab 2 merges 2", `weights ${safetensors().length}`]);
+    assert.deepEqual(log.slice(-4), ["new loader", "config 2", "vocab 2 merges 2", `weights ${safetensors().length}`]);
+  }
+});
+
+test("a config that the engine refuses spares the download of the weights", async () => {
+  for (const store of [fakeStore(), "no storage here"]) {
+    server = await serve({ "/a/config.json": '{"model_type":"bert"}', "/a/model.safetensors": safetensors() });
+    await assert.rejects(load(`${server.url}/a/`, { store }), { code: "unsupported-model" });
+    assert.ok(!server.requests.some(({ method, path }) => method === "GET" && path.endsWith(".safetensors")));
+    await server.close();
   }
 });
 

@@ -51,7 +51,7 @@ test("a folder is probed: safetensors first, then GGUF", async () => {
     "/nc/model.safetensors": "12345",
   });
   const names = async (path) => (await resolve(parse(server.url + path))).map(({ name, role, bytes }) => [name, role, bytes]);
-  assert.deepEqual(await names("/st"), [["model.safetensors", "weights", 5], ["config.json", "config", 2], ["tokenizer.json", "tokenizer", 2]]);
+  assert.deepEqual(await names("/st"), [["config.json", "config", 2], ["tokenizer.json", "tokenizer", 2], ["model.safetensors", "weights", 5]]);
   assert.deepEqual(await names("/gg/"), [["model.q8_0.gguf", "weights", 4]]);
   assert.deepEqual(await names("/spa/"), [["model.gguf", "weights", 4]]);
   await assert.rejects(names("/pt/"), { code: "unsupported-model", message: /PyTorch/ });
@@ -106,9 +106,9 @@ test("a hub repository is fetched at the commit that its API names", async () =>
   });
   const hub = { hubUrl: server.url };
   assert.deepEqual(await resolve(parse("o/n", hub)), [
-    { name: "model.safetensors", role: "weights", bytes: 500, exact: true, sha256 },
     { name: "config.json", role: "config", bytes: 10, exact: true, sha256: null },
     { name: "tokenizer.json", role: "tokenizer", bytes: 20, exact: true, sha256: null },
+    { name: "model.safetensors", role: "weights", bytes: 500, exact: true, sha256 },
   ].map((file) => ({ ...file, url: `${server.url}/o/n/resolve/${commit}/${file.name}` })));
   const [gguf] = await resolve(parse("o/gguf@v1", hub));
   assert.equal(gguf.name, "x.Q8_0.gguf");

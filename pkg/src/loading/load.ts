@@ -115,8 +115,8 @@ async function loadRemote(
   } catch (error) {
     const { code, message } = toCacherError(error);
     if (preference !== "auto" || !code.startsWith("storage-")) throw error;
-    // Better a model that is not kept than none.
-    await store.delete(modelId(source)).catch(() => undefined);
+    // Better a model that is not kept than none. What this tab has stored of it is of no use then.
+    if (code !== "storage-locked") await store.delete(modelId(source)).catch(() => undefined);
     return loadDirect(source, message, progress, context);
   }
 }
@@ -168,9 +168,8 @@ async function loadStored(
   for (let refetched = false; ; refetched = true) {
     const record =
       (await completeRecord(source, store)) ?? (await downloadInto(store, source, progress, context));
-    const parts = record.files.map((file): Part => ({ ...file, read: () => store.read(record.id, file.name) }));
     try {
-      const engine = await feed(context.module, parts, progress, context.signal);
+      const engine = await feed(context.module, partsOf(record, store), progress, context.signal);
       return { engine, storage: { backend: store.backend, reason: null } };
     } catch (error) {
       const { code } = toCacherError(error);
@@ -204,7 +203,8 @@ async function downloadInto(
   const { module, fetch, signal } = context;
   const id = modelId(source);
   const files = await resolveFiles(source, fetch, signal);
-  return withLock(id, signal, async () => {
+  const heldBytes = () => Promise.all(files.map((file) => store.size(id, file.name)));
+  return withLock({ name: id, signal, measure: async () => sum(await heldBytes()) }, async () => {
     // Another tab may have stored it while this one waited.
     const stored = await completeRecord(source, store);
     if (stored !== undefined) return stored;
@@ -216,12 +216,13 @@ async function downloadInto(
       files: await continueFiles(files, store, id),
     };
     await store.put(record);
-    const held = await Promise.all(record.files.map((file) => store.size(id, file.name)));
+    const held = await heldBytes();
     await requireRoom(files, held);
     progress.begin("download", files.map((file, index) => ({ ...file, loaded: held[index] ?? 0 })));
     for (const [index, file] of files.entries()) {
       const fileRecord = record.files[index] as FileRecord;
       if (fileRecord.complete) continue;
+      if (file.role === "weights") await checkSmallFiles(record, store, progress, context);
       await downloadFile(file, fileRecord, record, store, module, {
         fetch,
         signal,
@@ -230,6 +231,21 @@ async function downloadInto(
     }
     return record;
   });
+}
+
+/** Shows the engine the small files before the weights are downloaded: it may not want this model. */
+async function checkSmallFiles(
+  record: ModelRecord,
+  store: ModelStore,
+  progress: Progress,
+  { module, signal }: LoadContext,
+): Promise<void> {
+  try {
+    newLoader(module, await readSmallFiles(module, partsOf(record, store), progress, signal)).free();
+  } catch (error) {
+    if (CONTENT_ERRORS.has(toCacherError(error).code)) await store.delete(record.id);
+    throw error;
+  }
 }
 
 /** Records for `files`, taking up what is stored where it is of the same file. */
@@ -284,13 +300,17 @@ async function downloadFile(
 
 /** Throws before the download begins where it cannot fit. */
 async function requireRoom(files: readonly RemoteFile[], held: readonly number[]): Promise<void> {
-  const needed = files.reduce((sum, { bytes }, index) => sum + Math.max(0, (bytes ?? 0) - (held[index] ?? 0)), 0);
+  const needed = sum(files.map(({ bytes }, index) => Math.max(0, (bytes ?? 0) - (held[index] ?? 0))));
   const available = await freeBytes();
   if (available === null || needed <= available) return;
   throw new CacherError("storage-full", `the model needs ${needed} bytes of storage, this page has ${available}`, {
     needed,
     available,
   });
+}
+
+function partsOf(record: ModelRecord, store: ModelStore): Part[] {
+  return record.files.map((file) => ({ ...file, read: () => store.read(record.id, file.name) }));
 }
 
 async function isIntact(record: ModelRecord, store: ModelStore, module: EngineModule): Promise<boolean> {
@@ -304,4 +324,8 @@ async function isIntact(record: ModelRecord, store: ModelStore, module: EngineMo
 
 function weightsOf<T extends { role: Role }>(files: readonly T[]): T {
   return files.find((file) => file.role === "weights") as T;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

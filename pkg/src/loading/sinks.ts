@@ -91,37 +91,43 @@ export class StoreSink implements Sink {
   }
 }
 
-/** Pushes weights into the engine as they come; begun anew, it takes a new loader. */
+/**
+ * Pushes weights into the engine as they come. The loader is made at once, so
+ * that small files the engine refuses spare the download.
+ */
 export class EngineSink implements Sink {
   readonly #newLoader: () => ModelLoader;
-  #loader: ModelLoader | undefined;
+  #loader: ModelLoader;
   size = 0;
   validator: string | null = null;
 
   constructor(newLoader: () => ModelLoader) {
     this.#newLoader = newLoader;
+    this.#loader = newLoader();
   }
 
   /** The loader with all that was pushed; the sink is then done. */
   take(): ModelLoader {
-    return this.#loader ?? this.#newLoader();
+    return this.#loader;
   }
 
   /** Gives the loader up after `error`; after a trap not even freeing is allowed. */
   free(error: unknown): void {
-    if (!isTrap(error)) this.#loader?.free();
+    if (!isTrap(error)) this.#loader.free();
   }
 
   async begin(mode: "append" | "restart", validator: string | null): Promise<void> {
     if (mode === "append") return;
-    this.#loader?.free();
-    this.#loader = this.#newLoader();
+    if (this.size > 0) {
+      this.#loader.free();
+      this.#loader = this.#newLoader();
+    }
     this.size = 0;
     this.validator = validator;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    this.#loader?.push(bytes);
+    this.#loader.push(bytes);
     this.size += bytes.length;
   }
 }

@@ -8,7 +8,8 @@ import { CacherError } from "../errors.js";
 export type Role = "weights" | "config" | "tokenizer" | "vocab" | "merges";
 
 /**
- * The files to load from `names`, with their roles. safetensors come before
+ * The files to load from `names`, with their roles, the weights last: by then
+ * the small files have shown whether the model is one to download. safetensors come before
  * GGUF, and of several GGUF files the 8-bit one comes first: it is the
  * smallest whose quality is not visibly lower. `where` names the place in
  * error messages.
@@ -24,20 +25,19 @@ export function selectFiles(names: readonly string[], where: string): Map<string
 
   const safetensors = names.filter((name) => name.endsWith(".safetensors"));
   const whole = byBase.get("model.safetensors") ?? (safetensors.length === 1 ? safetensors[0] : undefined);
-  if (whole !== undefined && byBase.has("config.json")) {
-    selected.set(whole, "weights");
-    take("config.json", "config");
+  if (whole !== undefined && take("config.json", "config")) {
     if (!take("tokenizer.json", "tokenizer") && byBase.has("vocab.json") && byBase.has("merges.txt")) {
       take("vocab.json", "vocab");
       take("merges.txt", "merges");
     }
-    return selected;
+    return selected.set(whole, "weights");
   }
 
   const gguf = names.filter((name) => name.endsWith(".gguf")).sort();
   const weights = gguf.find((name) => /q8_0/i.test(name)) ?? gguf[0];
   if (weights !== undefined) {
-    // A GGUF file brings its config and tokenizer.
+    // A GGUF file brings its config and mostly its tokenizer; one put beside it is meant to be used.
+    take("tokenizer.json", "tokenizer");
     return selected.set(weights, "weights");
   }
 
