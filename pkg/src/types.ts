@@ -8,7 +8,14 @@
 import type { GenerateOptions as EngineGenerateOptions } from "./wasm/cacher_wasm.js";
 
 /** Options of one generation; every one has a default. Generated from Rust. */
-export type EngineOptions = Partial<EngineGenerateOptions>;
+export type EngineOptions = Partial<Omit<EngineGenerateOptions, "seed">> & {
+  /**
+   * Seed of the sampler: an integer from 0 to 2^64-1, a `bigint` above 2^53-1.
+   * The same request with the same seed gives the same text. Default: a fresh
+   * one, reported in the result.
+   */
+  seed?: number | bigint | undefined;
+};
 
 /** Number format of the weights while running. */
 export type Dtype = "f32";
@@ -32,7 +39,7 @@ export type ModelSource =
   | string
   | URL
   | { repo: string; revision?: string }
-  | readonly File[]
+  | Iterable<File>
   | Readonly<Record<string, FileData>>;
 
 /** What loading is doing. */

@@ -38,13 +38,13 @@ export function parseSource({ model, modelsUrl, hubUrl }: SourceOptions, base: s
   if (typeof model !== "object" || model === null) {
     throw new CacherError("invalid-argument", "model: a name, a URL, a hub repository or files are needed");
   }
-  if (Array.isArray(model)) {
-    return filesSource((model as readonly File[]).map((file) => [file.name, file]));
+  if (Symbol.iterator in model) {
+    return filesSource(Array.from(model, (file) => [file.name, file]));
   }
   if ("repo" in model && typeof model.repo === "string") {
     return hubSource(model.repo, (model as { revision?: string }).revision, hub);
   }
-  return filesSource(Object.entries(model as Record<string, FileData>));
+  return filesSource(Object.entries(model as Readonly<Record<string, FileData>>));
 }
 
 function hubSource(repo: string, revision = "main", hub: string): SourceSpec {

@@ -115,13 +115,16 @@ class IndexedDbStore implements ModelStore {
         const transaction = (await this.#database).transaction([RECORDS, PIECES], mode, { durability: "strict" });
         const committed = finished(transaction);
         committed.catch(() => undefined);
-        const value = await work(transaction.objectStore(RECORDS), transaction.objectStore(PIECES));
+        const value = await work(transaction.objectStore(RECORDS), transaction.objectStore(PIECES)).catch(
+          // Why the transaction was aborted (the quota, say) tells more than its request's error.
+          (error: unknown) => committed.then(() => Promise.reject(error)),
+        );
         await committed;
         return value;
       } catch (error) {
-        this.#database = undefined;
         const lost = error instanceof Error && ["InvalidStateError", "UnknownError"].includes(error.name);
         if (!lost || attempt > 0) throw storageError(error);
+        this.#database = undefined;
       }
     }
   }
