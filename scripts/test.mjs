@@ -14,7 +14,7 @@ import { Failure, root, run, runAsScript, say } from "./lib/process.mjs";
 import { checkRust, ensureComponent } from "./lib/rust.mjs";
 import { chromium } from "./lib/tools.mjs";
 
-/** Runs the test files of a folder, one at a time: they measure, and share two cores. */
+/** Runs the test files of a folder one at a time, because browsers side by side slow each other down. */
 async function nodeTests(folder, env = {}) {
   const path = join(root, folder);
   const files = (existsSync(path) ? readdirSync(path) : [])
