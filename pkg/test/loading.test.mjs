@@ -227,6 +227,24 @@ test("a full storage falls back to memory and says so; a named store makes it an
   await assert.rejects(load(`${server.url}/m.gguf`, { store, preference: "opfs" }), { code: "storage-full" });
 });
 
+test("a model that cannot fit is not begun to be stored", async () => {
+  server = await serve({ "/m.gguf": bytes });
+  const saved = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const storage = { estimate: async () => ({ quota: 250_000, usage: 50_000 }) };
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { storage } });
+  try {
+    const { storage } = await load(`${server.url}/m.gguf`);
+    assert.equal(storage.backend, "memory");
+    assert.match(storage.reason, /300000 bytes/);
+    const full = { code: "storage-full", details: { needed: 300_000, available: 200_000 } };
+    await assert.rejects(load(`${server.url}/m.gguf`, { preference: "opfs" }), full);
+    assert.equal(server.requests.filter(({ method }) => method === "GET").length, 1);
+  } finally {
+    if (saved) Object.defineProperty(globalThis, "navigator", saved);
+    else delete globalThis.navigator;
+  }
+});
+
 test("an abort ends the load and keeps what came", async () => {
   server = await serve({ "/m.gguf": { body: bytes, etag: '"v1"', fault: { slow: true } } });
   const store = fakeStore();

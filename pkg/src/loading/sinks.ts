@@ -85,8 +85,9 @@ export class StoreSink implements Sink {
     this.size = 0;
   }
 
+  /** Ends the sink; where the download failed, that error counts and not a second one here. */
   async free(): Promise<void> {
-    await this.close();
+    await this.close().catch(() => undefined);
     this.#hasher.free();
   }
 }
