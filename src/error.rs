@@ -4,6 +4,8 @@
 //! unchanged (`CacherError.code`), so programs may match on them; messages are
 //! for people and may be reworded. A message names the input at fault.
 
+use serde_json::json;
+
 /// Everything that can go wrong. See [`Error::code`] for the stable names.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -82,6 +84,26 @@ impl Error {
             Self::NoNextToken(_) => "no-next-token",
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The error's data, by JavaScript's spelling of the names.
+    pub fn details(&self) -> serde_json::Value {
+        match self {
+            Self::InvalidArgument { name, .. } => json!({ "name": name }),
+            Self::InvalidToken {
+                id,
+                index,
+                vocab_size,
+            } => json!({ "id": id, "index": index, "vocabSize": vocab_size }),
+            Self::ContextOverflow { needed, available } => {
+                json!({ "needed": needed, "available": available })
+            }
+            Self::InputTooLong { bytes, limit } => json!({ "bytes": bytes, "limit": limit }),
+            Self::TruncatedFile { got, expected } => json!({ "got": got, "expected": expected }),
+            Self::TokenizerGaveUp { at, bytes } => json!({ "at": at, "bytes": bytes }),
+            Self::OutOfMemory { needed, .. } => json!({ "needed": needed }),
+            _ => json!({}),
         }
     }
 

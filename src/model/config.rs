@@ -111,6 +111,15 @@ impl Config {
         Ok(())
     }
 
+    /// Lets the tokenizer's end-of-text token end texts where the config names
+    /// no token for it.
+    pub fn default_eos(&mut self, end_of_text: Option<u32>) {
+        if self.eos_token_ids.is_empty() {
+            let known = end_of_text.filter(|&id| (id as usize) < self.vocab_size);
+            self.eos_token_ids.extend(known);
+        }
+    }
+
     /// Width of one attention head.
     pub fn head_dim(&self) -> usize {
         self.n_embd / self.n_head

@@ -38,7 +38,7 @@ impl Reference {
     /// Takes the weights; nothing is copied.
     pub fn new(config: Config, mut weights: Weights) -> Result<Self> {
         let epsilon = config.layer_norm_epsilon as f32;
-        let mut norm = |weights: &mut Weights, name: &str| -> Result<LayerNorm> {
+        let norm = |weights: &mut Weights, name: &str| -> Result<LayerNorm> {
             Ok(LayerNorm {
                 weight: weights.take(&format!("{name}.weight"))?,
                 bias: weights.take(&format!("{name}.bias"))?,

@@ -1,0 +1,350 @@
+//! One text being written: from prompt to finish reason.
+//!
+//! A generation asks for rows, is given logits, and says what is new. It never
+//! runs the model itself, so any number of them can share a forward pass.
+
+use super::processors::{LogitsProcessor, Pipeline, pipeline};
+use super::rng::{Rng, fresh_seed};
+use super::sampler::Sampler;
+use super::stop::StopMatcher;
+use super::GenerateOptions;
+use crate::error::{Error, Result};
+use crate::model::forward::check_tokens;
+use crate::model::{KvCache, LogitRows, Model, Rows};
+use crate::tokenizer::{TextStream, Tokenizer};
+use serde::Serialize;
+use std::rc::Rc;
+
+/// Rows of a prompt that are run in one step: what an abort has to wait for.
+pub const PREFILL_CHUNK: usize = 32;
+
+/// Text or token ids.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+impl Input {
+    /// The ids that the model runs: those of the text, or the end-of-text
+    /// token where there are none, since GPT-2 needs one token to start from.
+    ///
+    /// Errors: `no-tokenizer`, `invalid-token`, `context-overflow`,
+    /// `invalid-argument` (nothing given, and no end-of-text token).
+    pub fn resolve(
+        self,
+        model: &dyn Model,
+        tokenizer: Option<&Tokenizer>,
+        parse_special: bool,
+    ) -> Result<Vec<u32>> {
+        let config = model.config();
+        let mut tokens = match self {
+            Self::Tokens(tokens) => tokens,
+            Self::Text(text) => {
+                tokenizer
+                    .ok_or(Error::NoTokenizer)?
+                    .encode(&text, parse_special)?
+                    .ids
+            }
+        };
+        if tokens.is_empty() {
+            tokens.push(*config.eos_token_ids.first().ok_or_else(|| {
+                Error::argument("prompt", "is empty, and the model has no end-of-text token")
+            })?);
+        }
+        check_tokens(&tokens, config.vocab_size)?;
+        if tokens.len() > config.n_positions {
+            return Err(Error::ContextOverflow {
+                needed: tokens.len(),
+                available: config.n_positions,
+            });
+        }
+        Ok(tokens)
+    }
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub enum FinishReason {
+    /// An end-of-text token came.
+    Eos,
+    /// A stop string appeared.
+    Stop,
+    /// `maxTokens` were generated.
+    Length,
+    /// The model's last position was reached.
+    Context,
+    /// The caller ended it; what was made is kept.
+    Aborted,
+}
+
+/// What one step added.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct GenerationChunk {
+    /// New text: whole characters, possibly none, possibly several tokens'.
+    pub text: String,
+    /// New token ids.
+    pub tokens: Vec<u32>,
+}
+
+/// Numbers of tokens.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct Usage {
+    pub prompt_tokens: u32,
+    /// Generated tokens, the one that ended it included.
+    pub completion_tokens: u32,
+    pub total_tokens: u32,
+}
+
+/// Times, in milliseconds, and the speeds that follow from them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct Timings {
+    /// From the start of the request to the first token.
+    pub prefill_ms: f64,
+    /// From the first token to the end.
+    pub decode_ms: f64,
+    /// Prompt tokens a second of `prefillMs`.
+    pub prefill_tokens_per_second: f64,
+    /// Tokens after the first, a second of `decodeMs`; 0 with fewer than two.
+    pub tokens_per_second: f64,
+}
+
+/// A generation that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct GenerationResult {
+    /// The generated text, without the prompt. Empty where the model has no
+    /// tokenizer.
+    pub text: String,
+    /// The generated token ids, without the prompt, with the tokens that ended
+    /// it (so they may say more than `text`).
+    pub tokens: Vec<u32>,
+    /// The prompt as it was run.
+    pub prompt_tokens: Vec<u32>,
+    pub finish_reason: FinishReason,
+    /// The stop string that ended it, else `null`.
+    pub stop_sequence: Option<String>,
+    /// The seed used, so that the text can be made again; a `bigint` above
+    /// 2^53-1.
+    #[serde(serialize_with = "seed_for_javascript")]
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "number | bigint"))]
+    pub seed: u64,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+/// A number where JavaScript's numbers hold it exactly.
+fn seed_for_javascript<S: serde::Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    if *seed < 1 << 53 {
+        serializer.serialize_f64(*seed as f64)
+    } else {
+        serializer.serialize_u64(*seed)
+    }
+}
+
+/// A text being written.
+pub struct Generation {
+    kv: KvCache,
+    /// Prompt and output.
+    history: Vec<u32>,
+    prompt_len: usize,
+    max_tokens: usize,
+    n_positions: usize,
+    eos_token_ids: Vec<u32>,
+    pipeline: Pipeline,
+    sampler: Sampler,
+    seed: u64,
+    stop_strings: Vec<String>,
+    stop: StopMatcher,
+    stream: TextStream,
+    tokenizer: Option<Rc<Tokenizer>>,
+    text: String,
+    finish: Option<(FinishReason, Option<String>)>,
+    started: f64,
+    first_token: Option<f64>,
+}
+
+impl Generation {
+    /// Checks everything that can be wrong before the model runs. `now` is in
+    /// milliseconds, from any fixed point.
+    pub fn new(
+        model: &dyn Model,
+        tokenizer: Option<Rc<Tokenizer>>,
+        prompt: Input,
+        options: &GenerateOptions,
+        now: f64,
+    ) -> Result<Self> {
+        let config = model.config();
+        options.validate(config.vocab_size)?;
+        let prompt = prompt.resolve(model, tokenizer.as_deref(), options.parse_special)?;
+        if tokenizer.is_none() && !options.stop.is_empty() {
+            return Err(Error::NoTokenizer);
+        }
+        let seed = match options.seed {
+            Some(seed) => seed,
+            None => fresh_seed()?,
+        };
+        let mut generation = Self {
+            kv: model.new_kv(),
+            prompt_len: prompt.len(),
+            history: prompt,
+            max_tokens: options.max_tokens,
+            n_positions: config.n_positions,
+            eos_token_ids: options
+                .eos_token_ids
+                .clone()
+                .unwrap_or_else(|| config.eos_token_ids.clone()),
+            pipeline: pipeline(options),
+            sampler: if options.is_greedy() {
+                Sampler::greedy()
+            } else {
+                Sampler::random(Rng::new(seed))
+            },
+            seed,
+            stop: StopMatcher::new(&options.stop, options.include_stop),
+            stop_strings: options.stop.clone(),
+            stream: TextStream::default(),
+            tokenizer,
+            text: String::new(),
+            finish: None,
+            started: now,
+            first_token: None,
+        };
+        if generation.max_tokens == 0 {
+            generation.finish = Some((FinishReason::Length, None));
+        }
+        Ok(generation)
+    }
+
+    /// True where nothing is left to run.
+    pub fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// The next rows to run: a piece of the prompt, or the last token.
+    pub fn rows(&mut self) -> Rows<'_> {
+        let start = self.kv.len();
+        let end = self.history.len().min(start + PREFILL_CHUNK);
+        Rows {
+            logits: if end == self.history.len() {
+                LogitRows::Last
+            } else {
+                LogitRows::None
+            },
+            tokens: &self.history[start..end],
+            kv: &mut self.kv,
+        }
+    }
+
+    /// Takes the logits of the rows last asked for (empty inside a prompt) and
+    /// says what is new, `None` where nothing is.
+    pub fn accept(&mut self, mut logits: Vec<f32>, now: f64) -> Result<Option<GenerationChunk>> {
+        if logits.is_empty() {
+            return Ok(None);
+        }
+        self.pipeline.process(&self.history, &mut logits);
+        let token = self.sampler.pick(&logits)?;
+        self.history.push(token);
+        self.first_token.get_or_insert(now);
+
+        let mut text = String::new();
+        if self.eos_token_ids.contains(&token) {
+            self.end(FinishReason::Eos, None, &mut text);
+        } else {
+            let mut bytes = Vec::new();
+            let found = match self.token_bytes(token) {
+                Some(token_bytes) => self.stop.push(&token_bytes, &mut bytes),
+                None => None,
+            };
+            text += &self.stream.push(&bytes);
+            if let Some(found) = found {
+                let stop_string = self.stop_strings[found.index].clone();
+                self.end(FinishReason::Stop, Some(stop_string), &mut text);
+            } else if self.history.len() - self.prompt_len >= self.max_tokens {
+                self.end(FinishReason::Length, None, &mut text);
+            } else if self.history.len() > self.n_positions {
+                self.end(FinishReason::Context, None, &mut text);
+            }
+        }
+        self.text += &text;
+        Ok(Some(GenerationChunk {
+            text,
+            tokens: vec![token],
+        }))
+    }
+
+    /// Ends it here; what was held back becomes text.
+    pub fn abort(&mut self) -> Option<GenerationChunk> {
+        if self.is_finished() {
+            return None;
+        }
+        let mut text = String::new();
+        self.end(FinishReason::Aborted, None, &mut text);
+        self.text += &text;
+        (!text.is_empty()).then_some(GenerationChunk {
+            text,
+            tokens: Vec::new(),
+        })
+    }
+
+    /// The result, once finished.
+    pub fn result(self, now: f64) -> Result<GenerationResult> {
+        let (finish_reason, stop_sequence) = self
+            .finish
+            .ok_or_else(|| Error::Internal("a result before the end".into()))?;
+        let (prompt, output) = self.history.split_at(self.prompt_len);
+        let first_token = self.first_token.unwrap_or(now);
+        let (prefill_ms, decode_ms) = (first_token - self.started, now - first_token);
+        let prefilled = self.kv.len().min(prompt.len());
+        Ok(GenerationResult {
+            text: self.text,
+            tokens: output.to_vec(),
+            prompt_tokens: prompt.to_vec(),
+            finish_reason,
+            stop_sequence,
+            seed: self.seed,
+            usage: Usage {
+                prompt_tokens: prompt.len() as u32,
+                completion_tokens: output.len() as u32,
+                total_tokens: self.history.len() as u32,
+            },
+            timings: Timings {
+                prefill_ms,
+                decode_ms,
+                prefill_tokens_per_second: per_second(prefilled, prefill_ms),
+                tokens_per_second: per_second(output.len().saturating_sub(1), decode_ms),
+            },
+        })
+    }
+
+    fn token_bytes(&self, token: u32) -> Option<Vec<u8>> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        tokenizer.token_bytes(token).map(<[u8]>::to_vec)
+    }
+
+    fn end(&mut self, reason: FinishReason, stop_string: Option<String>, text: &mut String) {
+        if reason != FinishReason::Stop {
+            let mut bytes = Vec::new();
+            self.stop.flush(&mut bytes);
+            *text += &self.stream.push(&bytes);
+        }
+        *text += &self.stream.finish();
+        self.finish = Some((reason, stop_string));
+    }
+}
+
+fn per_second(count: usize, ms: f64) -> f64 {
+    if count == 0 || ms <= 0.0 {
+        0.0
+    } else {
+        count as f64 * 1000.0 / ms
+    }
+}

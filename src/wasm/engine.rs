@@ -1,0 +1,251 @@
+//! A loaded model and its jobs.
+
+use super::errors;
+use crate::error::Error;
+use crate::generate::{Event, GenerateOptions, Input, JobId, Scheduler};
+use serde::Serialize;
+use serde_wasm_bindgen::Serializer;
+use tsify::Tsify;
+use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// The clock of timings.
+pub fn milliseconds() -> f64 {
+    performance_now()
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** What `Engine.step` tells. */
+export type EngineEvent =
+  | ({ job: number; type: "chunk" } & GenerationChunk)
+  | { job: number; type: "done"; result: GenerationResult }
+  | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
+  | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
+
+/** Token ids and their places in the text. */
+export interface Encoding {
+  ids: Uint32Array;
+  /** `[start, end]` of each token, in UTF-16 code units, flat. */
+  offsets: Uint32Array;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(typescript_type = "EngineEvent[]")]
+    pub type EngineEvents;
+    #[wasm_bindgen(typescript_type = "Encoding")]
+    pub type JsEncoding;
+    #[wasm_bindgen(typescript_type = "string | Uint32Array")]
+    pub type JsInput;
+    #[wasm_bindgen(typescript_type = "Partial<GenerateOptions>")]
+    pub type JsGenerateOptions;
+}
+
+/// What a model is.
+#[derive(Serialize, Tsify)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelInfo {
+    /// Vocabulary size: logits a position.
+    vocab_size: u32,
+    /// Context length in tokens.
+    n_positions: u32,
+    n_embd: u32,
+    n_layer: u32,
+    n_head: u32,
+    /// Number of weights.
+    parameters: f64,
+    /// Bytes the weights take in memory.
+    weight_bytes: f64,
+    /// Number format of the weights while running.
+    #[tsify(type = "\"f32\"")]
+    dtype: &'static str,
+    has_tokenizer: bool,
+    /// End-of-text token, where the model names one.
+    eos_token_id: Option<u32>,
+    /// SHA-256 of the weights file, hexadecimal.
+    sha256: String,
+}
+
+/// A model ready to run.
+#[wasm_bindgen]
+pub struct Engine {
+    scheduler: Scheduler,
+    sha256: String,
+}
+
+impl Engine {
+    pub(super) fn new(scheduler: Scheduler, sha256: String) -> Self {
+        Self { scheduler, sha256 }
+    }
+}
+
+#[wasm_bindgen]
+impl Engine {
+    #[wasm_bindgen(unchecked_return_type = "ModelInfo")]
+    pub fn info(&self) -> Result<JsValue, Error> {
+        let model = self.scheduler.model();
+        let config = model.config();
+        to_value(&ModelInfo {
+            vocab_size: config.vocab_size as u32,
+            n_positions: config.n_positions as u32,
+            n_embd: config.n_embd as u32,
+            n_layer: config.n_layer as u32,
+            n_head: config.n_head as u32,
+            parameters: config.parameters() as f64,
+            weight_bytes: model.weight_bytes() as f64,
+            dtype: "f32",
+            has_tokenizer: self.scheduler.tokenizer().is_ok(),
+            eos_token_id: config.eos_token_ids.first().copied(),
+            sha256: self.sha256.clone(),
+        })
+    }
+
+    /// Text to token ids. With `parse_special`, text such as `<|endoftext|>`
+    /// becomes the token it names.
+    pub fn encode(&self, text: &str, parse_special: bool) -> Result<JsEncoding, Error> {
+        let encoding = self.scheduler.tokenizer()?.encode(text, parse_special)?;
+        let offsets: Vec<u32> = encoding
+            .offsets
+            .iter()
+            .flat_map(|&(start, end)| [start, end])
+            .collect();
+        let object = js_sys::Object::new();
+        errors::set(
+            &object,
+            "ids",
+            &js_sys::Uint32Array::from(&encoding.ids[..]).into(),
+        );
+        errors::set(
+            &object,
+            "offsets",
+            &js_sys::Uint32Array::from(&offsets[..]).into(),
+        );
+        Ok(object.unchecked_into())
+    }
+
+    /// Token ids to text; bytes that are no UTF-8 become U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+        self.scheduler.tokenizer()?.decode(ids)
+    }
+
+    /// Begins a generation; the job's number.
+    #[wasm_bindgen(js_name = addGeneration)]
+    pub fn add_generation(
+        &mut self,
+        prompt: JsInput,
+        options: JsGenerateOptions,
+    ) -> Result<JobId, Error> {
+        let options = generate_options(options.into())?;
+        self.scheduler.add_generation(input(prompt)?, &options)
+    }
+
+    /// Begins the computation of logits; the job's number. Without
+    /// `positions`, of all.
+    #[wasm_bindgen(js_name = addLogits)]
+    pub fn add_logits(
+        &mut self,
+        tokens: JsInput,
+        positions: Option<Vec<i32>>,
+    ) -> Result<JobId, Error> {
+        self.scheduler.add_logits(input(tokens)?, positions.as_deref())
+    }
+
+    /// Ends a job: a generation's next event is its end, logits are dropped.
+    pub fn cancel(&mut self, job: JobId) {
+        self.scheduler.cancel(job);
+    }
+
+    /// True while a job is left.
+    pub fn busy(&self) -> bool {
+        self.scheduler.is_busy()
+    }
+
+    /// Runs one step of every job.
+    pub fn step(&mut self) -> Result<EngineEvents, Error> {
+        let events = js_sys::Array::new();
+        for (job, event) in self.scheduler.step() {
+            events.push(&event_object(job, event)?);
+        }
+        Ok(events.unchecked_into())
+    }
+}
+
+fn event_object(job: JobId, event: Event) -> Result<JsValue, Error> {
+    let (kind, object) = match event {
+        Event::Chunk(chunk) => ("chunk", to_value(&chunk)?),
+        Event::Done(result) => {
+            let object = JsValue::from(js_sys::Object::new());
+            errors::set(&object, "result", &to_value(&result)?);
+            ("done", object)
+        }
+        Event::Logits(logits) => {
+            let object = JsValue::from(js_sys::Object::new());
+            let data = js_sys::Float32Array::from(&logits.data[..]);
+            errors::set(&object, "data", &data.into());
+            errors::set(&object, "shape", &to_value(&logits.shape.map(|n| n as u32))?);
+            errors::set(&object, "tokens", &to_value(&logits.tokens)?);
+            ("logits", object)
+        }
+        Event::Failed(error) => {
+            let object = JsValue::from(js_sys::Object::new());
+            errors::set(&object, "error", &errors::to_js(&error));
+            ("error", object)
+        }
+    };
+    errors::set(&object, "job", &job.into());
+    errors::set(&object, "type", &kind.into());
+    Ok(object)
+}
+
+fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Error> {
+    let serializer = Serializer::new()
+        .serialize_missing_as_null(true)
+        .serialize_large_number_types_as_bigints(true);
+    value
+        .serialize(&serializer)
+        .map_err(|error| Error::Internal(error.to_string()))
+}
+
+fn input(value: JsInput) -> Result<Input, Error> {
+    let value = JsValue::from(value);
+    if let Some(text) = value.as_string() {
+        return Ok(Input::Text(text));
+    }
+    match value.dyn_into::<js_sys::Uint32Array>() {
+        Ok(ids) => Ok(Input::Tokens(ids.to_vec())),
+        Err(_) => Err(Error::argument(
+            "prompt",
+            "must be a string or a Uint32Array of token ids",
+        )),
+    }
+}
+
+/// Options that are `undefined` count as absent, as everywhere in JavaScript.
+fn generate_options(value: JsValue) -> Result<GenerateOptions, Error> {
+    let given = js_sys::Object::new();
+    if let Some(object) = value.dyn_ref::<js_sys::Object>() {
+        for entry in js_sys::Object::entries(object).iter() {
+            let entry: js_sys::Array = entry.unchecked_into();
+            if !entry.get(1).is_undefined() {
+                let _ = js_sys::Reflect::set(&given, &entry.get(0), &entry.get(1));
+            }
+        }
+    } else if !value.is_null() && !value.is_undefined() {
+        return Err(Error::argument("options", "must be an object"));
+    }
+    let deserializer = serde_wasm_bindgen::Deserializer::from(JsValue::from(given));
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let name = match error.path().to_string() {
+            path if path == "." => "options".to_owned(),
+            path => path,
+        };
+        Error::argument(name, error.into_inner().to_string())
+    })
+}
