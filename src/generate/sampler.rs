@@ -68,6 +68,9 @@ pub fn argmax(scores: &[f32]) -> Result<u32> {
         .ok_or_else(every_token_ruled_out)
 }
 
+/// Scores looked over at once.
+const BLOCK: usize = 64;
+
 fn draw(scores: &[f32], rng: &mut Rng, cumulative: &mut Vec<(u32, f64)>) -> Result<u32> {
     let best = checked_largest(scores)?;
     if best == f32::INFINITY {
@@ -77,13 +80,20 @@ fn draw(scores: &[f32], rng: &mut Rng, cumulative: &mut Vec<(u32, f64)>) -> Resu
         ));
     }
     let best = f64::from(best);
-    let mut total = 0.0;
     cumulative.clear();
-    for (id, &score) in (0u32..).zip(scores) {
-        if score > f32::NEG_INFINITY {
-            total += libm::exp(f64::from(score) - best);
-            cumulative.push((id, total));
+    for (first, block) in (0u32..).step_by(BLOCK).zip(scores.chunks(BLOCK)) {
+        // After top-k nearly every block is ruled out as a whole.
+        if largest(block) > f32::NEG_INFINITY {
+            let left = (first..)
+                .zip(block)
+                .filter(|&(_, &s)| s > f32::NEG_INFINITY);
+            cumulative.extend(left.map(|(id, &score)| (id, f64::from(score))));
         }
+    }
+    let mut total = 0.0;
+    for (_, score) in cumulative.iter_mut() {
+        total += libm::exp(*score - best);
+        *score = total;
     }
     // The number is below 1, so the target is below the last sum, also after
     // rounding; and a token of weight 0 has the sum of the one before it, so

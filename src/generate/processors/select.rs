@@ -32,16 +32,21 @@ pub(crate) fn kth_largest(scores: &[f32], k: usize, scratch: &mut Vec<f32>) -> f
     }
     // The buffer collects candidates; when full, all but its best k go, and
     // the last of these is the bar for newcomers. Most of a vocabulary then
-    // costs one comparison a score.
+    // costs one vectorised comparison a score.
     let full = k.saturating_mul(2).max(256);
     let mut bar = f32::NEG_INFINITY;
     scratch.clear();
-    for &score in scores {
-        if score > bar {
-            scratch.push(score);
-            if scratch.len() == full {
-                bar = select(scratch, k);
-                scratch.truncate(k);
+    for block in scores.chunks(64) {
+        if largest(block) <= bar {
+            continue;
+        }
+        for &score in block {
+            if score > bar {
+                scratch.push(score);
+                if scratch.len() == full {
+                    bar = select(scratch, k);
+                    scratch.truncate(k);
+                }
             }
         }
     }
