@@ -24,7 +24,7 @@ export interface HostEnvironment {
 
 export type Post = (message: FromHost, transfer?: Transferable[]) => void;
 
-/** A queued call: its id, and how to end it when it is cancelled. */
+/** A call that the engine has queued. */
 interface Job {
   id: number;
   method: "generate" | "logits";

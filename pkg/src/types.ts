@@ -73,7 +73,8 @@ export interface LoadOptions {
   /**
    * `true`: run in a Web Worker of the package's own (default in browsers);
    * `false`: run on this thread (default in Node); a `Worker`: use this one,
-   * which must have been started from the package's `./worker` entry.
+   * which must have been started from the package's `./worker` entry and
+   * belongs to this one model from then on: `dispose()` ends it.
    */
   worker?: boolean | Worker;
   /** Where the `.wasm` file is, or its bytes or compiled module. Default: beside the package's code. */

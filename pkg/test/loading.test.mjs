@@ -270,6 +270,8 @@ test("files are recognised by name or by their first bytes, and are not stored",
   }
   const { log } = await load([new File([safetensors()], "model.safetensors"), new File(["{}"], "config.json")]);
   assert.ok(log.includes("config 2"));
-  await assert.rejects(load([new File(["hello"], "notes.txt")]), { code: "not-found" });
+  await assert.rejects(load([new File(["hello"], "notes.txt")]), { code: "not-a-model-file", message: /notes\.txt/ });
+  await assert.rejects(load([new File(["x"], "pytorch_model.bin")]), { code: "unsupported-model" });
+  await assert.rejects(load([new File([safetensors()], "model.safetensors")]), { code: "not-found", message: /config\.json/ });
   await assert.rejects(load([]), { code: "invalid-argument" });
 });

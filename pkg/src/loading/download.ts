@@ -37,6 +37,9 @@ export interface DownloadContext {
   onProgress(held: number, total: number | null): void;
 }
 
+/** Configs and tokenizers are held in memory as a whole; the largest known have a few megabytes. */
+const MAX_SMALL_FILE_BYTES = 64 << 20;
+
 /** Once a load, a broken connection is resumed without asking. */
 const ATTEMPTS = 2;
 
@@ -77,6 +80,9 @@ async function transfer(file: RemoteFile, sink: Sink, context: DownloadContext):
     }
     if (file.exact && file.bytes !== null && sink.size + chunk.length > file.bytes) {
       throw new CacherError("checksum-mismatch", `${url}: longer than the ${file.bytes} bytes it should have`, { url });
+    }
+    if (file.role !== "weights" && sink.size + chunk.length > MAX_SMALL_FILE_BYTES) {
+      throw new CacherError("invalid-model-file", `${url}: too long for a ${file.role} file`, { url });
     }
     await sink.write(chunk);
     context.onProgress(sink.size, total);
