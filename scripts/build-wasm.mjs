@@ -28,6 +28,14 @@ import { wasmBindgen, wasmOpt } from "./lib/tools.mjs";
  */
 const FLAVOURS = [{ name: "simd128", suffix: "", features: ["simd128"], rebuiltStd: false }];
 
+/** One build for browsers, bundlers and Node; after a trap the package starts it anew. */
+const BINDGEN = [
+  "--target",
+  "web",
+  "--omit-default-module-path",
+  "--experimental-reset-state-function",
+];
+
 /** What the input may use. wasm-opt brings in no feature of its own accord. */
 const OPTIMISE = [
   "-O3",
@@ -80,16 +88,15 @@ async function finish(wasm, flavour, { file, folder }) {
     `${name}-wasm`,
     [wasm],
     {
-      also: [bindgen.version, optimiser.version, ...OPTIMISE],
+      also: [bindgen.version, optimiser.version, ...BINDGEN, ...OPTIMISE],
       outputs: files.map((output) => `${folder}/${output}`),
     },
     async () => {
       const scratch = join(root, "target", `wasm-${flavour.name}`, "bindgen", file);
       rmSync(scratch, { recursive: true, force: true });
       say(`wasm-bindgen ${bindgen.version} on ${wasm}`);
-      const bindgenOptions = ["--target", "web", "--omit-default-module-path"];
       await run(bindgen.path, [
-        ...[join(root, wasm), ...bindgenOptions, "--out-dir", scratch, "--out-name", name],
+        ...[join(root, wasm), ...BINDGEN, "--out-dir", scratch, "--out-name", name],
       ]);
       say(`wasm-opt ${optimiser.version} on ${name}_bg.wasm`);
       const binary = join(scratch, `${name}_bg.wasm`);
