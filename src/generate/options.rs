@@ -23,7 +23,7 @@ pub struct GenerateOptions {
     pub top_k: usize,
     /// Keep the smallest set of most probable tokens whose probabilities
     /// reach `topP`; `1` keeps all. Default: 1.
-    pub top_p: f32,
+    pub top_p: f64,
     /// Keep tokens at least `minP` times as probable as the best; `0` keeps
     /// all. Default: 0.
     pub min_p: f32,

@@ -70,7 +70,7 @@ pub fn pipeline(options: &GenerateOptions) -> Pipeline {
         }),
         when(sampling && o.top_k > 0, || TopK::new(o.top_k, 1)),
         when(sampling && o.top_p < 1.0, || {
-            TopP::new(f64::from(o.top_p), 1)
+            TopP::new(o.top_p, 1)
         }),
         when(sampling && o.min_p > 0.0, || MinP::new(o.min_p, 1)),
     ];

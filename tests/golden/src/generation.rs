@@ -85,7 +85,7 @@ fn options(params: &Map<String, Value>) -> Option<GenerateOptions> {
             "repetition_penalty" => options.repetition_penalty = number,
             "temperature" => options.temperature = number,
             "top_k" => options.top_k = value.as_u64()? as usize,
-            "top_p" => options.top_p = number,
+            "top_p" => options.top_p = value.as_f64()?,
             "min_p" => options.min_p = number,
             "eos_token_id" => {
                 options.eos_token_ids = Some(match value {

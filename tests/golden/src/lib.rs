@@ -7,9 +7,12 @@
 //! to fetch them first.
 
 pub mod fixtures;
+mod forward;
+mod generation;
 mod processors;
 pub mod report;
 mod stop_strings;
+mod tiny;
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -23,6 +26,26 @@ pub struct Check {
 
 /// Every check there is.
 pub const CHECKS: &[Check] = &[
+    Check {
+        name: "forward",
+        files: forward::FILES,
+        run: forward::check,
+    },
+    Check {
+        name: "greedy",
+        files: generation::GREEDY_FILES,
+        run: generation::greedy,
+    },
+    Check {
+        name: "warped",
+        files: generation::WARPED_FILES,
+        run: generation::warped,
+    },
+    Check {
+        name: "tiny-gpt2",
+        files: tiny::FILES,
+        run: tiny::check,
+    },
     Check {
         name: "processors",
         files: &["processors.json"],

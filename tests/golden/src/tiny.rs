@@ -31,6 +31,7 @@ struct Prompt {
     greedy32_text: String,
     sum_logprob_of_prompt: f32,
     sum_logprob_of_greedy32: f32,
+    #[serde(default)]
     attention_last_row: HashMap<String, Vec<f32>>,
 }
 

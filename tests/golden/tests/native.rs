@@ -30,3 +30,23 @@ fn processors_agree_with_transformers() {
 fn stop_strings_end_where_transformers_ends() {
     run("stop-strings");
 }
+
+#[test]
+fn the_forward_pass_agrees_with_transformers() {
+    run("forward");
+}
+
+#[test]
+fn greedy_texts_are_those_of_transformers() {
+    run("greedy");
+}
+
+#[test]
+fn sampling_draws_from_the_scores_of_transformers() {
+    run("warped");
+}
+
+#[test]
+fn tiny_gpt2_gives_the_numbers_of_transformers() {
+    run("tiny-gpt2");
+}
