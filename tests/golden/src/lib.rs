@@ -8,6 +8,7 @@
 
 pub mod fixtures;
 pub mod report;
+pub mod tokenizer;
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -20,4 +21,15 @@ pub struct Check {
 }
 
 /// Every check there is.
-pub const CHECKS: &[Check] = &[];
+pub const CHECKS: &[Check] = &[
+    Check {
+        name: "tokenizer-encode",
+        files: tokenizer::ENCODE_FILES,
+        run: tokenizer::encode,
+    },
+    Check {
+        name: "tokenizer-decode",
+        files: tokenizer::DECODE_FILES,
+        run: tokenizer::decode,
+    },
+];

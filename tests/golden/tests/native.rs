@@ -20,3 +20,13 @@ fn run(name: &str) {
         .unwrap_or_else(|| panic!("no check named {name}"));
     (check.run)(&Fixtures::new(on_disk)).assert();
 }
+
+#[test]
+fn text_becomes_the_ids_and_offsets_of_hugging_face() {
+    run("tokenizer-encode");
+}
+
+#[test]
+fn ids_become_the_text_of_hugging_face_token_by_token() {
+    run("tokenizer-decode");
+}
