@@ -5,9 +5,7 @@
 use crate::error::{Error, Result};
 use std::ops::Range;
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::{
-    AddedToken, AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType,
-};
+use tokenizers::{AddedToken, AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType};
 
 /// A stretch of the text: an added token's, or one with none in it.
 pub type Segment = (Range<usize>, Option<u32>);

@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn bytes_are_written_as_gpt2_writes_them() {
-        assert_eq!([b' ', b'\n', b'a', 0xC3, 0xAD].map(to_char), ['Ġ', 'Ċ', 'a', 'Ã', 'Ń']);
+        assert_eq!(
+            [b' ', b'\n', b'a', 0xC3, 0xAD].map(to_char),
+            ['Ġ', 'Ċ', 'a', 'Ã', 'Ń']
+        );
         assert_eq!(token_bytes("ĠcafÃ©"), " café".as_bytes());
     }
 

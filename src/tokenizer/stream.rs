@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_character_comes_with_the_bytes_that_complete_it() {
-        assert_eq!(stream(&[b"\xF0\x9F", b"\x98", b"\x80!"]), ["", "", "😀!", ""]);
+        assert_eq!(
+            stream(&[b"\xF0\x9F", b"\x98", b"\x80!"]),
+            ["", "", "😀!", ""]
+        );
     }
 
     #[test]
@@ -134,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_genuine_replacement_character_is_not_held_back() {
-        assert_eq!(stream(&["\u{FFFD}".as_bytes(), b"a"]), ["\u{FFFD}", "a", ""]);
+        assert_eq!(
+            stream(&["\u{FFFD}".as_bytes(), b"a"]),
+            ["\u{FFFD}", "a", ""]
+        );
     }
 
     #[test]

@@ -211,9 +211,15 @@ mod tests {
     #[test]
     fn merges_are_read_in_both_spellings() {
         let mut file = file();
-        assert_eq!(read(&file).unwrap().encode("abb", false).unwrap().ids, [2, 1]);
+        assert_eq!(
+            read(&file).unwrap().encode("abb", false).unwrap().ids,
+            [2, 1]
+        );
         file["model"]["merges"] = json!([["a", "b"]]);
-        assert_eq!(read(&file).unwrap().encode("abb", false).unwrap().ids, [2, 1]);
+        assert_eq!(
+            read(&file).unwrap().encode("abb", false).unwrap().ids,
+            [2, 1]
+        );
     }
 
     #[test]
@@ -229,10 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn an_added_token_outside_the_vocabulary_stands_for_its_text() {
+        let mut file = file();
+        file["added_tokens"][0]["content"] = json!("<é>");
+        let tokenizer = read(&file).unwrap();
+        assert_eq!(tokenizer.encode("a<é>", true).unwrap().ids, [0, 3]);
+        assert_eq!(tokenizer.decode(&[0, 3]).unwrap(), "a<é>");
+    }
+
+    #[test]
     fn white_space_that_an_added_token_strips_counts_to_its_offsets() {
         let mut file = file();
         file["added_tokens"][0]["lstrip"] = json!(true);
-        let encoding = read(&file).unwrap().encode("a  <|endoftext|>b", true).unwrap();
+        let encoding = read(&file)
+            .unwrap()
+            .encode("a  <|endoftext|>b", true)
+            .unwrap();
         assert_eq!(encoding.ids, [0, 3, 1]);
         assert_eq!(encoding.offsets, [(0, 1), (1, 16), (16, 17)]);
     }
@@ -241,7 +259,10 @@ mod tests {
     fn ignore_merges_takes_a_piece_that_is_a_token_whole() {
         let mut file = file();
         file["model"]["merges"] = json!([]);
-        assert_eq!(read(&file).unwrap().encode("ab", false).unwrap().ids, [0, 1]);
+        assert_eq!(
+            read(&file).unwrap().encode("ab", false).unwrap().ids,
+            [0, 1]
+        );
         file["model"]["ignore_merges"] = json!(true);
         assert_eq!(read(&file).unwrap().encode("ab", false).unwrap().ids, [2]);
     }
@@ -252,14 +273,34 @@ mod tests {
         for (pointer, value, named) in [
             ("/model", unigram, "model is: Unigram"),
             ("/model/dropout", json!(0.1), "dropout"),
-            ("/model/continuing_subword_prefix", json!("##"), "subword prefix"),
+            (
+                "/model/continuing_subword_prefix",
+                json!("##"),
+                "subword prefix",
+            ),
             ("/model/end_of_word_suffix", json!("</w>"), "word suffix"),
             ("/normalizer", json!({"type": "NFC"}), "normalizer is: NFC"),
             ("/pre_tokenizer", json!(null), "pre-tokenizer is: none"),
-            ("/pre_tokenizer", json!({"type": "Metaspace"}), "pre-tokenizer is: Metaspace"),
-            ("/pre_tokenizer/add_prefix_space", json!(true), "a space put before"),
-            ("/post_processor", json!({"type": "TemplateProcessing"}), "TemplateProcessing"),
-            ("/decoder", json!({"type": "WordPiece"}), "decoder is: WordPiece"),
+            (
+                "/pre_tokenizer",
+                json!({"type": "Metaspace"}),
+                "pre-tokenizer is: Metaspace",
+            ),
+            (
+                "/pre_tokenizer/add_prefix_space",
+                json!(true),
+                "a space put before",
+            ),
+            (
+                "/post_processor",
+                json!({"type": "TemplateProcessing"}),
+                "TemplateProcessing",
+            ),
+            (
+                "/decoder",
+                json!({"type": "WordPiece"}),
+                "decoder is: WordPiece",
+            ),
         ] {
             let message = refusal(pointer, value);
             assert!(message.contains(named), "{pointer}: {message}");
@@ -275,15 +316,35 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         for (pointer, value, named) in [
-            ("/model/vocab/ab", json!(1), "id 1, which another token has too"),
-            ("/model/vocab/ab", json!(-1), "tokenizer.json: invalid value"),
+            (
+                "/model/vocab/ab",
+                json!(1),
+                "id 1, which another token has too",
+            ),
+            (
+                "/model/vocab/ab",
+                json!(-1),
+                "tokenizer.json: invalid value",
+            ),
             ("/model/vocab/ab", json!(1_000_000), "below 1000000"),
             ("/model/merges/0", json!("a c"), "`c` out of vocabulary"),
             ("/model/merges/0", json!("b a"), "`ba` out of vocabulary"),
             ("/model/merges/0", json!("ab"), "merge 0 is not two tokens"),
-            ("/model/merges/0", json!("a b a"), "merge 0 is not two tokens"),
-            ("/added_tokens/0/id", json!(2), "id 2, which another token has too"),
-            ("/added_tokens/0/content", json!("ab"), "has the ids 2 and 3"),
+            (
+                "/model/merges/0",
+                json!("a b a"),
+                "merge 0 is not two tokens",
+            ),
+            (
+                "/added_tokens/0/id",
+                json!(2),
+                "id 2, which another token has too",
+            ),
+            (
+                "/added_tokens/0/content",
+                json!("ab"),
+                "has the ids 2 and 3",
+            ),
         ] {
             let message = refusal(pointer, value);
             assert!(message.contains(named), "{pointer}: {message}");
@@ -292,7 +353,14 @@ mod tests {
 
     #[test]
     fn what_is_no_tokenizer_file_is_refused_with_its_name() {
-        for bytes in [&b""[..], b"<!DOCTYPE html>", b"{}", b"[]", b"\xFF", b"{\"a\": 1}"] {
+        for bytes in [
+            &b""[..],
+            b"<!DOCTYPE html>",
+            b"{}",
+            b"[]",
+            b"\xFF",
+            b"{\"a\": 1}",
+        ] {
             let error = Tokenizer::from_tokenizer_json(bytes).err().unwrap();
             assert!(error.to_string().contains("tokenizer.json"), "{error}");
         }

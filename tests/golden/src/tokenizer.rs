@@ -88,9 +88,8 @@ pub fn encode(fixtures: &Fixtures) -> Report {
 
 fn encode_text(tokenizer: &Tokenizer, case: &TextCase) -> Result<(), String> {
     let in_utf16 = utf16_positions(&case.text);
-    let to_utf16 = |offsets: &[u32]| -> Vec<u32> {
-        offsets.iter().map(|&at| in_utf16[at as usize]).collect()
-    };
+    let to_utf16 =
+        |offsets: &[u32]| -> Vec<u32> { offsets.iter().map(|&at| in_utf16[at as usize]).collect() };
     if let Some(units) = &case.utf16 {
         equal("text", &String::from_utf16_lossy(units), &case.text)?;
     }
@@ -113,22 +112,38 @@ fn encodes(
     ids: &[u32],
     offsets: &[u32],
 ) -> Result<(), String> {
-    let encoding = tokenizer.encode(text, parse_special).map_err(|e| e.to_string())?;
+    let encoding = tokenizer
+        .encode(text, parse_special)
+        .map_err(|e| e.to_string())?;
     let flat: Vec<u32> = encoding.offsets.iter().flat_map(|&(a, b)| [a, b]).collect();
     equal("ids", &encoding.ids[..], ids)?;
     equal("offsets", &flat[..], offsets)
 }
 
 fn encode_repeat(tokenizer: &Tokenizer, case: &RepeatCase) -> Result<(), String> {
-    let Repeat { prefix, unit, count, suffix } = &case.repeat;
+    let Repeat {
+        prefix,
+        unit,
+        count,
+        suffix,
+    } = &case.repeat;
     let text = format!("{prefix}{}{suffix}", unit.repeat(*count));
-    let Packed { head, cycle, times, tail } = &case.ids_packed;
+    let Packed {
+        head,
+        cycle,
+        times,
+        tail,
+    } = &case.ids_packed;
     let ids = [head.clone(), cycle.repeat(*times), tail.clone()].concat();
     equal("recorded count", &ids.len(), &case.count)?;
     let encoding = tokenizer.encode(&text, false).map_err(|e| e.to_string())?;
     // Not by `equal`: a hundred thousand ids are no message.
     if encoding.ids != ids {
-        return Err(format!("other ids, {} of {}", encoding.ids.len(), ids.len()));
+        return Err(format!(
+            "other ids, {} of {}",
+            encoding.ids.len(),
+            ids.len()
+        ));
     }
     let end = encoding.offsets.last().map_or(0, |&(_, end)| end as usize);
     equal("end of the last offset", &end, &text.encode_utf16().count())
