@@ -144,13 +144,13 @@ proptest! {
         text in "[abé ]{0,12}",
         parse_special: bool,
     ) {
-        if let Ok(tokenizer) = Tokenizer::from_lists(tokens, merges, &special) {
-            if let Ok(encoding) = tokenizer.encode(&text, parse_special) {
-                let bytes = encoding.ids.iter().map(|&id| tokenizer.token_bytes(id).unwrap());
-                let bytes = bytes.collect::<Vec<_>>().concat();
-                // A special token need not stand for the bytes of its name.
-                prop_assert!(parse_special || bytes == text.as_bytes());
-            }
+        if let Ok(tokenizer) = Tokenizer::from_lists(tokens, merges, &special)
+            && let Ok(encoding) = tokenizer.encode(&text, parse_special)
+        {
+            let bytes = encoding.ids.iter().map(|&id| tokenizer.token_bytes(id).unwrap());
+            let bytes = bytes.collect::<Vec<_>>().concat();
+            // A special token need not stand for the bytes of its name.
+            prop_assert!(parse_special || bytes == text.as_bytes());
         }
     }
 
@@ -166,10 +166,10 @@ proptest! {
             Some(byte) => file[at] = byte,
             None => file.truncate(at),
         }
-        if let Ok(tokenizer) = Tokenizer::from_tokenizer_json(&file) {
-            if let Ok(encoding) = tokenizer.encode(&text, true) {
-                prop_assert!(tokenizer.decode(&encoding.ids).is_ok());
-            }
+        if let Ok(tokenizer) = Tokenizer::from_tokenizer_json(&file)
+            && let Ok(encoding) = tokenizer.encode(&text, true)
+        {
+            prop_assert!(tokenizer.decode(&encoding.ids).is_ok());
         }
     }
 }
