@@ -15,7 +15,11 @@ pub enum Error {
 
     /// A token id that the model's vocabulary does not have.
     #[error("token id {id} at index {index} is outside the vocabulary of {vocab_size}")]
-    InvalidToken { id: u32, index: usize, vocab_size: usize },
+    InvalidToken {
+        id: u32,
+        index: usize,
+        vocab_size: usize,
+    },
 
     /// More positions than the model has.
     #[error("{needed} positions are needed, the model has {available}")]

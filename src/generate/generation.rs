@@ -3,11 +3,11 @@
 //! A generation asks for rows, is given logits, and says what is new. It never
 //! runs the model itself, so any number of them can share a forward pass.
 
+use super::GenerateOptions;
 use super::processors::{LogitsProcessor, Pipeline, pipeline};
 use super::rng::{Rng, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
-use super::GenerateOptions;
 use crate::error::{Error, Result};
 use crate::model::forward::check_tokens;
 use crate::model::{KvCache, LogitRows, Model, Rows};

@@ -102,8 +102,7 @@ impl LogitsRun {
         for (row, logits) in self.asked.iter().zip(logits.chunks_exact(self.vocab_size)) {
             for (index, &position) in self.positions.iter().enumerate() {
                 if position == start + row {
-                    self.data[index * self.vocab_size..][..self.vocab_size]
-                        .copy_from_slice(logits);
+                    self.data[index * self.vocab_size..][..self.vocab_size].copy_from_slice(logits);
                 }
             }
         }

@@ -47,7 +47,10 @@ pub fn to_f32(dtype: GgmlDType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
         GgmlDType::F32 => decode(bytes, out, f32::from_le_bytes),
         GgmlDType::F16 => decode(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
         GgmlDType::BF16 => decode(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        _ => match dtype.from_data(Cow::Borrowed(bytes)).dequantize(out.len())? {
+        _ => match dtype
+            .from_data(Cow::Borrowed(bytes))
+            .dequantize(out.len())?
+        {
             CpuStorage::F32(values) => out.copy_from_slice(&values),
             _ => return Err(Error::Internal("dequantize gave no f32".into())),
         },
@@ -55,7 +58,9 @@ pub fn to_f32(dtype: GgmlDType, bytes: &[u8], out: &mut [f32]) -> Result<()> {
     if out.iter().all(|value| value.is_finite()) {
         Ok(())
     } else {
-        Err(Error::InvalidModelFile("a weight is not a finite number".into()))
+        Err(Error::InvalidModelFile(
+            "a weight is not a finite number".into(),
+        ))
     }
 }
 
@@ -99,7 +104,9 @@ mod tests {
 
     #[test]
     fn every_quantised_format_stays_near_the_numbers_it_was_made_from() {
-        let values: Vec<f32> = (0..512).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let values: Vec<f32> = (0..512)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
+            .collect();
         let source = Tensor::from_slice(&values, 512, &Device::Cpu).unwrap();
         for (code, largest_error) in [
             (2, 0.15),

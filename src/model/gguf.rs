@@ -220,8 +220,9 @@ impl Header {
 
     fn size(&self, key: &str) -> Result<usize> {
         match self.metadata.get(key) {
-            Some(Value::Integer(n)) => usize::try_from(*n)
-                .map_err(|_| Error::InvalidModelFile(format!("{key} is {n}"))),
+            Some(Value::Integer(n)) => {
+                usize::try_from(*n).map_err(|_| Error::InvalidModelFile(format!("{key} is {n}")))
+            }
             _ => Err(Error::InvalidModelFile(format!("{key} is missing"))),
         }
     }
@@ -447,7 +448,11 @@ mod tests {
         let mut bytes = sample();
         let at = bytes.windows(4).position(|w| w == b"gpt2").unwrap();
         bytes[at..at + 4].copy_from_slice(b"bert");
-        let error = Header::parse(&bytes).unwrap().unwrap().config().unwrap_err();
+        let error = Header::parse(&bytes)
+            .unwrap()
+            .unwrap()
+            .config()
+            .unwrap_err();
         assert_eq!(error.code(), "unsupported-model");
         assert!(error.to_string().contains("bert"));
     }

@@ -116,7 +116,9 @@ impl KvCache {
         let mut keys = Vec::with_capacity(positions * self.n_embd);
         let mut values = Vec::with_capacity(positions * self.n_embd);
         for (index, block) in self.blocks.iter().enumerate() {
-            let held = positions.saturating_sub(index * BLOCK_TOKENS).min(BLOCK_TOKENS);
+            let held = positions
+                .saturating_sub(index * BLOCK_TOKENS)
+                .min(BLOCK_TOKENS);
             let at = self.offset(layer, 0);
             let to_value = BLOCK_TOKENS * self.n_embd;
             keys.extend_from_slice(&block[at..at + held * self.n_embd]);

@@ -115,7 +115,10 @@ impl Loader {
                 self.plan = Some(plan);
                 let head = std::mem::take(&mut self.head);
                 self.position = data_start;
-                match usize::try_from(data_start).ok().filter(|&at| at <= head.len()) {
+                match usize::try_from(data_start)
+                    .ok()
+                    .filter(|&at| at <= head.len())
+                {
                     Some(at) => self.push_data(&head[at..]),
                     // The padding after the header is still to come.
                     None => {
@@ -191,9 +194,10 @@ impl Loader {
         tensors: Vec<safetensors::TensorInfo>,
         data_start: u64,
     ) -> Result<Plan> {
-        let config = self.config.as_ref().ok_or_else(|| {
-            Error::argument("config", "a safetensors file needs its config.json")
-        })?;
+        let config = self
+            .config
+            .as_ref()
+            .ok_or_else(|| Error::argument("config", "a safetensors file needs its config.json"))?;
         let mut entries = Vec::new();
         for tensor in tensors {
             let role = names::from_hugging_face(config, &tensor.name);
@@ -241,9 +245,8 @@ impl Loader {
         let config = self.config.get_or_insert(own);
         let mut entries = Vec::new();
         for tensor in &header.tensors {
-            let contradiction = |what: &str| {
-                Error::InvalidModelFile(format!("{}: {what}", tensor.name))
-            };
+            let contradiction =
+                |what: &str| Error::InvalidModelFile(format!("{}: {what}", tensor.name));
             let elements = tensor
                 .shape
                 .iter()
@@ -399,8 +402,13 @@ impl Plan {
 /// Of the embedding and its second copy as the head, the one with more bits a
 /// weight serves as both; the other's bytes are skipped.
 fn keep_finer_embedding(entries: &mut [Entry]) {
-    let is_embedding = |entry: &Entry| matches!(&entry.role, Role::Weight(name) if name == "wte.weight");
-    let most = entries.iter().filter(|e| is_embedding(e)).map(|e| e.bytes).max();
+    let is_embedding =
+        |entry: &Entry| matches!(&entry.role, Role::Weight(name) if name == "wte.weight");
+    let most = entries
+        .iter()
+        .filter(|e| is_embedding(e))
+        .map(|e| e.bytes)
+        .max();
     let mut kept = false;
     for entry in entries.iter_mut().filter(|entry| is_embedding(entry)) {
         if kept || Some(entry.bytes) != most {
@@ -458,7 +466,11 @@ impl Filling {
 
     fn tensor(self, entry: &Entry) -> Result<Tensor> {
         let tensor = Tensor::from_vec(self.values, entry.shape.as_slice(), &Device::Cpu)?;
-        Ok(if entry.transposed { tensor.t()? } else { tensor })
+        Ok(if entry.transposed {
+            tensor.t()?
+        } else {
+            tensor
+        })
     }
 }
 

@@ -156,7 +156,8 @@ fn a_tensor_that_does_not_fit_the_config_is_refused_by_name() {
         ),
         ("\"F32\"", "\"I32\"", "unsupported-model", "I32"),
     ] {
-        let changed: serde_json::Value = serde_json::from_str(&header.replacen(from, to, 1)).unwrap();
+        let changed: serde_json::Value =
+            serde_json::from_str(&header.replacen(from, to, 1)).unwrap();
         let error = load(&file(&changed, data), 4096).err().unwrap();
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(names), "{error}");
@@ -184,10 +185,9 @@ fn safetensors_without_a_config_asks_for_it() {
 
 #[test]
 fn a_model_that_no_tab_can_hold_is_refused_before_its_bytes() {
-    let config = Config::from_json(
-        br#"{"model_type":"gpt2","n_layer":48,"n_head":25,"n_embd":1600}"#,
-    )
-    .unwrap();
+    let config =
+        Config::from_json(br#"{"model_type":"gpt2","n_layer":48,"n_head":25,"n_embd":1600}"#)
+            .unwrap();
     let header = json!({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}});
     let error = Loader::new(Some(config))
         .push(&file(&header, &[]))

@@ -203,9 +203,6 @@ mod tests {
         ] {
             assert_eq!(from_hugging_face(&config(), name), Role::Unknown, "{name}");
         }
-        assert_eq!(
-            from_gguf(&config(), "blk.0.ffn_gate.weight"),
-            Role::Unknown
-        );
+        assert_eq!(from_gguf(&config(), "blk.0.ffn_gate.weight"), Role::Unknown);
     }
 }

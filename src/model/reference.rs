@@ -8,7 +8,7 @@
 //! products: Candle's products may round differently with another number of
 //! rows, and a text must not depend on what else is running.
 
-use super::forward::{check_tokens, Model, Output, Rows, Taps};
+use super::forward::{Model, Output, Rows, Taps, check_tokens};
 use super::{Config, KvCache, Weights};
 use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
@@ -142,7 +142,10 @@ impl Reference {
         let heads = |t: Tensor, rows: usize| t.reshape((rows, n_head, head_dim))?.transpose(0, 1);
         let query = heads(qkv.narrow(D::Minus1, 0, d)?.contiguous()?, n)?; // [n_head, n, head_dim]
         let keys = heads(Tensor::from_vec(keys, (end, d), &Device::Cpu)?, end)?;
-        let cached_values = heads(Tensor::from_vec(cached_values, (end, d), &Device::Cpu)?, end)?;
+        let cached_values = heads(
+            Tensor::from_vec(cached_values, (end, d), &Device::Cpu)?,
+            end,
+        )?;
 
         let scale = self.config.attention_scale(layer);
         let mut scores = (query.matmul(&keys.t()?)? * scale)?; // [n_head, n, end]

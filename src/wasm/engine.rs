@@ -154,7 +154,8 @@ impl Engine {
         tokens: JsInput,
         positions: Option<Vec<i32>>,
     ) -> Result<JobId, Error> {
-        self.scheduler.add_logits(input(tokens)?, positions.as_deref())
+        self.scheduler
+            .add_logits(input(tokens)?, positions.as_deref())
     }
 
     /// Ends a job: a generation's next event is its end, logits are dropped.
@@ -189,7 +190,11 @@ fn event_object(job: JobId, event: Event) -> Result<JsValue, Error> {
             let object = JsValue::from(js_sys::Object::new());
             let data = js_sys::Float32Array::from(&logits.data[..]);
             errors::set(&object, "data", &data.into());
-            errors::set(&object, "shape", &to_value(&logits.shape.map(|n| n as u32))?);
+            errors::set(
+                &object,
+                "shape",
+                &to_value(&logits.shape.map(|n| n as u32))?,
+            );
             errors::set(&object, "tokens", &to_value(&logits.tokens)?);
             ("logits", object)
         }

@@ -69,9 +69,7 @@ pub fn pipeline(options: &GenerateOptions) -> Pipeline {
             Temperature::new(o.temperature)
         }),
         when(sampling && o.top_k > 0, || TopK::new(o.top_k, 1)),
-        when(sampling && o.top_p < 1.0, || {
-            TopP::new(o.top_p, 1)
-        }),
+        when(sampling && o.top_p < 1.0, || TopP::new(o.top_p, 1)),
         when(sampling && o.min_p > 0.0, || MinP::new(o.min_p, 1)),
     ];
     Pipeline::new(in_order.into_iter().flatten().collect())

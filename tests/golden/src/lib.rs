@@ -11,8 +11,12 @@ mod forward;
 mod generation;
 mod processors;
 pub mod report;
+<<<<<<< HEAD
 mod stop_strings;
 mod tiny;
+=======
+pub mod tokenizer;
+>>>>>>> tokenizer
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -27,6 +31,7 @@ pub struct Check {
 /// Every check there is.
 pub const CHECKS: &[Check] = &[
     Check {
+<<<<<<< HEAD
         name: "forward",
         files: forward::FILES,
         run: forward::check,
@@ -60,5 +65,15 @@ pub const CHECKS: &[Check] = &[
             "mini-b/greedy.json",
         ],
         run: stop_strings::run,
+=======
+        name: "tokenizer-encode",
+        files: tokenizer::ENCODE_FILES,
+        run: tokenizer::encode,
+    },
+    Check {
+        name: "tokenizer-decode",
+        files: tokenizer::DECODE_FILES,
+        run: tokenizer::decode,
+>>>>>>> tokenizer
     },
 ];

@@ -50,3 +50,11 @@ fn sampling_draws_from_the_scores_of_transformers() {
 fn tiny_gpt2_gives_the_numbers_of_transformers() {
     run("tiny-gpt2");
 }
+fn text_becomes_the_ids_and_offsets_of_hugging_face() {
+    run("tokenizer-encode");
+}
+
+#[test]
+fn ids_become_the_text_of_hugging_face_token_by_token() {
+    run("tokenizer-decode");
+}
