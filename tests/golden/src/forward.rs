@@ -3,7 +3,9 @@
 
 use crate::fixtures::{Array, Fixtures};
 use crate::report::Report;
-use cacher_wasm::model::{Config, KvCache, Loader, LogitRows, Model, Output, Reference, Rows, Taps};
+use cacher_wasm::model::{
+    Config, KvCache, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
+};
 use serde::Deserialize;
 
 pub const FILES: &[&str] = &[
@@ -97,7 +99,12 @@ fn run(model: &Reference, case: &Case, worst: &mut Worst) -> Result<(), String> 
     let vocab_size = model.config().vocab_size;
 
     if let Some(expected) = &case.logits {
-        near("logits", &output.logits, &expected.values, &mut worst.logits)?;
+        near(
+            "logits",
+            &output.logits,
+            &expected.values,
+            &mut worst.logits,
+        )?;
         same_argmax(&output.logits, &expected.values, vocab_size)?;
     }
     if let Some(expected) = &case.logits_tail {
@@ -112,7 +119,12 @@ fn run(model: &Reference, case: &Case, worst: &mut Worst) -> Result<(), String> 
             .zip(&case.input_ids[1..])
             .map(|(logits, &id)| log_softmax(logits, id as usize))
             .collect();
-        near("next_token_logprobs", &logprobs, &expected.values, &mut worst.logprobs)?;
+        near(
+            "next_token_logprobs",
+            &logprobs,
+            &expected.values,
+            &mut worst.logprobs,
+        )?;
     }
     if let Some(expected) = &case.attentions {
         near(
@@ -127,10 +139,20 @@ fn run(model: &Reference, case: &Case, worst: &mut Worst) -> Result<(), String> 
     let mut states = output.hidden_states;
     let last_block = states.remove(states.len() - 2);
     if let Some(expected) = &case.hidden_states {
-        near("hidden_states", &states.concat(), &expected.values, &mut worst.hidden)?;
+        near(
+            "hidden_states",
+            &states.concat(),
+            &expected.values,
+            &mut worst.hidden,
+        )?;
     }
     if let Some(expected) = &case.last_block_output {
-        near("last_block_output", &last_block, &expected.values, &mut worst.hidden)?;
+        near(
+            "last_block_output",
+            &last_block,
+            &expected.values,
+            &mut worst.hidden,
+        )?;
     }
     for (what, expected) in [("keys", &case.keys), ("values", &case.values)] {
         if let Some(expected) = expected {
@@ -166,7 +188,9 @@ fn pass(
             tokens,
             logits: LogitRows::All,
         };
-        let mut outputs = model.forward(&mut [rows], taps).map_err(|e| e.to_string())?;
+        let mut outputs = model
+            .forward(&mut [rows], taps)
+            .map_err(|e| e.to_string())?;
         let output = outputs.remove(0);
         whole.logits.extend(output.logits);
         whole.hidden_states = output.hidden_states;
@@ -202,7 +226,11 @@ pub fn log_softmax(logits: &[f32], index: usize) -> f32 {
 /// Checks every number, and keeps the largest difference seen.
 pub fn near(what: &str, found: &[f32], expected: &[f32], worst: &mut f32) -> Result<(), String> {
     if found.len() != expected.len() {
-        return Err(format!("{what}: {} numbers, not {}", found.len(), expected.len()));
+        return Err(format!(
+            "{what}: {} numbers, not {}",
+            found.len(),
+            expected.len()
+        ));
     }
     for (index, (a, b)) in found.iter().zip(expected).enumerate() {
         let difference = (a - b).abs() / b.abs().max(1.0);

@@ -89,9 +89,10 @@ fn options(params: &Map<String, Value>) -> Option<GenerateOptions> {
             "min_p" => options.min_p = number,
             "eos_token_id" => {
                 options.eos_token_ids = Some(match value {
-                    Value::Array(ids) => {
-                        ids.iter().map(|id| id.as_u64().map(|id| id as u32)).collect::<Option<_>>()?
-                    }
+                    Value::Array(ids) => ids
+                        .iter()
+                        .map(|id| id.as_u64().map(|id| id as u32))
+                        .collect::<Option<_>>()?,
                     id => vec![id.as_u64()? as u32],
                 });
             }
@@ -121,7 +122,9 @@ pub fn greedy(fixtures: &Fixtures) -> Report {
             }
         }
     }
-    report.measured.push(format!("{left_out} use other controls"));
+    report
+        .measured
+        .push(format!("{left_out} use other controls"));
     report
 }
 
@@ -162,8 +165,7 @@ fn run_greedy(
                     };
                     let text = String::from_utf8_lossy(&unhex(&stop.cut_bytes_hex)).into_owned();
                     let word = (reason == "stop").then(|| stop.stopping_word.clone());
-                    let (found, expected) =
-                        ((result.text, result.stop_sequence), (text, word));
+                    let (found, expected) = ((result.text, result.stop_sequence), (text, word));
                     return if found == expected {
                         Ok(())
                     } else {
@@ -233,15 +235,30 @@ fn run_warped(
             }
         };
         let kept = |scores: &[f32]| -> Vec<usize> {
-            (0..scores.len()).filter(|&id| scores[id] > f32::NEG_INFINITY).collect()
+            (0..scores.len())
+                .filter(|&id| scores[id] > f32::NEG_INFINITY)
+                .collect()
         };
         if kept(&scores) != kept(&expected) {
-            return Err(format!("step {step} keeps {:?}, not {:?}", kept(&scores), kept(&expected)));
+            return Err(format!(
+                "step {step} keeps {:?}, not {:?}",
+                kept(&scores),
+                kept(&expected)
+            ));
         }
         let finite = |scores: &[f32]| -> Vec<f32> {
-            scores.iter().copied().filter(|score| score.is_finite()).collect()
+            scores
+                .iter()
+                .copied()
+                .filter(|score| score.is_finite())
+                .collect()
         };
-        near(&format!("step {step}"), &finite(&scores), &finite(&expected), worst)?;
+        near(
+            &format!("step {step}"),
+            &finite(&scores),
+            &finite(&expected),
+            worst,
+        )?;
         history.push(case.tokens[step]);
     }
     Ok(())

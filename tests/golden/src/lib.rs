@@ -11,12 +11,9 @@ mod forward;
 mod generation;
 mod processors;
 pub mod report;
-<<<<<<< HEAD
 mod stop_strings;
 mod tiny;
-=======
 pub mod tokenizer;
->>>>>>> tokenizer
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -31,7 +28,6 @@ pub struct Check {
 /// Every check there is.
 pub const CHECKS: &[Check] = &[
     Check {
-<<<<<<< HEAD
         name: "forward",
         files: forward::FILES,
         run: forward::check,
@@ -65,7 +61,6 @@ pub const CHECKS: &[Check] = &[
             "mini-b/greedy.json",
         ],
         run: stop_strings::run,
-=======
         name: "tokenizer-encode",
         files: tokenizer::ENCODE_FILES,
         run: tokenizer::encode,
@@ -74,6 +69,5 @@ pub const CHECKS: &[Check] = &[
         name: "tokenizer-decode",
         files: tokenizer::DECODE_FILES,
         run: tokenizer::decode,
->>>>>>> tokenizer
     },
 ];
