@@ -10,7 +10,7 @@ export interface Failure {
 
 const advice: Readonly<Partial<Record<string, string>>> = {
   "checksum-mismatch": "Generate downloads it anew.",
-  "context-overflow": "Shorten the prompt.",
+  "context-overflow": "The prompt is longer than the model can read: shorten it.",
   "engine-crashed": "Generate starts it anew.",
   "engine-unavailable": "Reload the page; if it stays so, check the connection.",
   "http-error": "Try again later, or choose another model.",
