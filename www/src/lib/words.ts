@@ -29,7 +29,7 @@ export function describeEnd(result: GenerationResult): string {
   const made = `${formatCount(tokens)} ${tokens === 1 ? "token" : "tokens"}`;
   switch (result.finishReason) {
     case "eos":
-      return `Done: ${made}. The model ended the text itself, with its end-of-text token.`;
+      return `Done: ${made}, up to the model’s end-of-text token.`;
     case "stop":
       return `Done: ${made}. The stop string ${JSON.stringify(result.stopSequence)} appeared.`;
     case "length":
