@@ -36,11 +36,6 @@ export function toPositions(positions: LogitsOptions["positions"] = [-1]): Int32
   return Int32Array.from(positions);
 }
 
-/** Without options that are present but `undefined`: they mean the default. */
-export function withoutUndefined<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
-}
-
 /** Refuses a misspelt option by name: one that does nothing is the worst kind. */
 export function requireKnown(options: object, known: readonly string[], where: string): void {
   for (const name of Object.keys(options)) {

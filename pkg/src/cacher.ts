@@ -3,7 +3,7 @@
  * The `Cacher` class: what users of the package work with.
  */
 
-import { toInput, toPositions, toTokenIds, withoutUndefined } from "./arguments.js";
+import { toInput, toPositions, toTokenIds } from "./arguments.js";
 import type { Client } from "./client.js";
 import { CacherError } from "./errors.js";
 import { Generation } from "./generation.js";
@@ -61,7 +61,7 @@ export class Cacher {
       async (onChunk, abort) =>
         this.#client.call(
           "generate",
-          { prompt: toInput("prompt", prompt), options: withoutUndefined(engineOptions) },
+          { prompt: toInput("prompt", prompt), options: engineOptions },
           { signal: abort, onEvent: onChunk, onAbort: "finish" },
         ),
       engineOptions.seed ?? 0,
