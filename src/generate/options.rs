@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
-#[cfg_attr(target_arch = "wasm32", tsify(from_wasm_abi))]
 pub struct GenerateOptions {
     /// Most tokens to generate. Default: 128.
     pub max_tokens: usize,
@@ -73,6 +72,14 @@ pub const MAX_STOP_STRINGS: usize = 64;
 pub const MAX_STOP_BYTES: usize = 4096;
 
 impl GenerateOptions {
+    /// The options' names, as JavaScript spells them.
+    pub fn names() -> Vec<String> {
+        match serde_json::to_value(Self::default()) {
+            Ok(serde_json::Value::Object(fields)) => fields.into_iter().map(|(k, _)| k).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Checks every range, naming the first option that is out of its own.
     pub fn validate(&self, vocab_size: usize) -> Result<()> {
         let within = |name: &str, ok: bool, rule: &str| {

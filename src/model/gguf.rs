@@ -194,12 +194,12 @@ impl Header {
         };
         let tokens = texts("tokenizer.ggml.tokens")?;
         let merges = texts("tokenizer.ggml.merges")?;
-        // Token type 3 is CONTROL, 4 USER_DEFINED (llama.h).
+        // Token type 3 is CONTROL (llama.h).
         let special = match self.metadata.remove("tokenizer.ggml.token_type") {
             Some(Value::Integers(types)) => types
                 .iter()
                 .zip(0u32..)
-                .filter(|(kind, _)| matches!(kind, 3 | 4))
+                .filter(|&(&kind, _)| kind == 3)
                 .map(|(_, id)| id)
                 .collect(),
             _ => Vec::new(),

@@ -232,25 +232,38 @@ fn input(value: JsInput) -> Result<Input, Error> {
     }
 }
 
-/// Options that are `undefined` count as absent, as everywhere in JavaScript.
+/// Reads the options. Those that are `undefined` count as absent, as everywhere
+/// in JavaScript. Unknown names are looked for here, because
+/// `serde_wasm_bindgen` only asks an object for the names it knows and so never
+/// sees another.
 fn generate_options(value: JsValue) -> Result<GenerateOptions, Error> {
-    let given = js_sys::Object::new();
-    if let Some(object) = value.dyn_ref::<js_sys::Object>() {
-        for entry in js_sys::Object::entries(object).iter() {
-            let entry: js_sys::Array = entry.unchecked_into();
-            if !entry.get(1).is_undefined() {
-                let _ = js_sys::Reflect::set(&given, &entry.get(0), &entry.get(1));
-            }
-        }
-    } else if !value.is_null() && !value.is_undefined() {
+    if value.is_null() || value.is_undefined() {
+        return Ok(GenerateOptions::default());
+    }
+    let Some(object) = value.dyn_ref::<js_sys::Object>() else {
         return Err(Error::argument("options", "must be an object"));
+    };
+    let known = GenerateOptions::names();
+    let given = js_sys::Object::new();
+    for entry in js_sys::Object::entries(object).iter() {
+        let entry: js_sys::Array = entry.unchecked_into();
+        let (name, value) = (entry.get(0), entry.get(1));
+        if value.is_undefined() {
+            continue;
+        }
+        let text = name.as_string().unwrap_or_default();
+        if !known.contains(&text) {
+            return Err(Error::argument(
+                text,
+                format!("is not an option; there are {}", known.join(", ")),
+            ));
+        }
+        let _ = js_sys::Reflect::set(&given, &name, &value);
     }
     let deserializer = serde_wasm_bindgen::Deserializer::from(JsValue::from(given));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let name = match error.path().to_string() {
-            path if path == "." => "options".to_owned(),
-            path => path,
-        };
-        Error::argument(name, error.into_inner().to_string())
+        let name = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        Error::argument(name, reason.trim_start_matches("Error: "))
     })
 }
