@@ -14,6 +14,8 @@ pub mod report;
 mod stop_strings;
 mod tiny;
 pub mod tokenizer;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 
 pub use fixtures::Fixtures;
 pub use report::Report;
@@ -61,6 +63,8 @@ pub const CHECKS: &[Check] = &[
             "mini-b/greedy.json",
         ],
         run: stop_strings::run,
+    },
+    Check {
         name: "tokenizer-encode",
         files: tokenizer::ENCODE_FILES,
         run: tokenizer::encode,

@@ -50,6 +50,8 @@ fn sampling_draws_from_the_scores_of_transformers() {
 fn tiny_gpt2_gives_the_numbers_of_transformers() {
     run("tiny-gpt2");
 }
+
+#[test]
 fn text_becomes_the_ids_and_offsets_of_hugging_face() {
     run("tokenizer-encode");
 }
