@@ -1,0 +1,103 @@
+/**
+ * What tests call inside the page. Everything it gives can cross to the test
+ * as JSON: arrays in place of typed arrays, errors as data.
+ */
+import { Cacher } from "/pkg/index.js";
+
+export { Cacher };
+
+/** The error that `promise` rejects with, as data; `null` where it does not. */
+export async function failure(promise) {
+  try {
+    await promise;
+    return null;
+  } catch (error) {
+    const { name, code, message, details } = error;
+    return { name, code, message, details, cause: error.cause === undefined ? null : String(error.cause) };
+  }
+}
+
+/** The chunks of a generation and its result. */
+export async function collect(generation) {
+  const chunks = [];
+  for await (const chunk of generation) chunks.push(chunk);
+  return { chunks, result: await plainResult(generation) };
+}
+
+/** The result without its timings, which differ from run to run. */
+export async function plainResult(generation) {
+  const { timings: _, ...result } = await generation.result;
+  return result;
+}
+
+/** Logits with a plain array. */
+export async function plainLogits(promise) {
+  const { data, shape, tokens } = await promise;
+  return { data: [...data], shape, tokens };
+}
+
+/** Every file under the package's directory in OPFS, by path. */
+export async function opfsFiles() {
+  const files = {};
+  const walk = async (directory, path) => {
+    for await (const [name, handle] of directory.entries()) {
+      if (handle.kind === "directory") await walk(handle, `${path}${name}/`);
+      else files[`${path}${name}`] = handle;
+    }
+  };
+  await walk(await navigator.storage.getDirectory(), "");
+  return files;
+}
+
+/** The store's records as they lie in OPFS and IndexedDB, not as the package reads them. */
+export async function rawRecords() {
+  const records = [];
+  for (const [path, handle] of Object.entries(await opfsFiles())) {
+    if (/record\.\d+\.json$/.test(path)) records.push(JSON.parse(await (await handle.getFile()).text()));
+  }
+  return [...records, ...(await rawIndexedDb("records"))];
+}
+
+/** All values of an object store of the package's database. */
+export async function rawIndexedDb(objectStore) {
+  const database = await openDatabase();
+  try {
+    if (!database.objectStoreNames.contains(objectStore)) return [];
+    return await settled(database.transaction(objectStore).objectStore(objectStore).getAll());
+  } finally {
+    database.close();
+  }
+}
+
+async function openDatabase() {
+  return settled(indexedDB.open("cacher-models"));
+}
+
+function settled(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Flips one bit in the middle of the largest stored file, in place. */
+export async function flipStoredBit(backend) {
+  if (backend === "opfs") {
+    const files = await Promise.all(Object.values(await opfsFiles()).map(async (handle) => ({ handle, file: await handle.getFile() })));
+    const { handle, file } = files.sort((a, b) => b.file.size - a.file.size)[0];
+    const at = file.size >> 1;
+    const [byte] = new Uint8Array(await file.slice(at, at + 1).arrayBuffer());
+    const writable = await handle.createWritable({ keepExistingData: true });
+    await writable.write({ type: "write", position: at, data: Uint8Array.of(byte ^ 1) });
+    await writable.close();
+    return;
+  }
+  const database = await openDatabase();
+  const pieces = database.transaction("pieces", "readwrite").objectStore("pieces");
+  const keys = await settled(pieces.getAllKeys());
+  const values = await settled(pieces.getAll());
+  const largest = values.reduce((best, value, index) => (value.length > values[best].length ? index : best), 0);
+  values[largest][values[largest].length >> 1] ^= 1;
+  await settled(pieces.put(values[largest], keys[largest]));
+  database.close();
+}
