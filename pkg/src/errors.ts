@@ -20,6 +20,8 @@ export type ErrorCode =
   | "no-tokenizer"
   /** The tokenizer did not cover the whole text. */
   | "tokenizer-gave-up"
+  /** Every token is ruled out, or the scores are not numbers. */
+  | "no-next-token"
   // The model's files are not right.
   /** A kind of model or file that this library does not run. */
   | "unsupported-model"

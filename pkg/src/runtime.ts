@@ -37,8 +37,7 @@ async function start(fetch: Fetch, wasm: WasmInput | undefined): Promise<Runtime
     if (instantiated) glue.__wbg_reset_state();
     else await glue.default({ module_or_path: await moduleInput(fetch, wasm) });
     instantiated = true;
-    // The generated types write `undefined` for what is `null` in the values.
-    return { module: glue as unknown as EngineModule, alive: true };
+    return { module: glue satisfies EngineModule, alive: true };
   } catch (error) {
     const code = error instanceof RangeError ? "out-of-memory" : "engine-unavailable";
     throw new CacherError(code, `the wasm module did not start: ${messageOf(error)}`, {}, { cause: error });

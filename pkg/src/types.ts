@@ -7,15 +7,17 @@
 
 import type { GenerateOptions as EngineGenerateOptions } from "./wasm/cacher_wasm.js";
 
-/** Options of one generation; every one has a default. Generated from Rust. */
-export type EngineOptions = Partial<Omit<EngineGenerateOptions, "seed">> & {
-  /**
-   * Seed of the sampler: an integer from 0 to 2^64-1, a `bigint` above 2^53-1.
-   * The same request with the same seed gives the same text. Default: a fresh
-   * one, reported in the result.
-   */
-  seed?: number | bigint | undefined;
-};
+export type {
+  FinishReason,
+  GenerationChunk,
+  GenerationResult,
+  ModelInfo,
+  Timings,
+  Usage,
+} from "./wasm/cacher_wasm.js";
+
+/** Options of one generation; every one has a default. */
+export type EngineOptions = Partial<EngineGenerateOptions>;
 
 /** Number format of the weights while running. */
 export type Dtype = "f32";
@@ -110,58 +112,6 @@ export type DescribeOptions = Pick<LoadOptions, "model" | "modelsUrl" | "hubUrl"
 
 export interface GenerateOptions extends EngineOptions, CallOptions {}
 
-/** Why a generation ended. */
-export type FinishReason =
-  /** An end-of-text token came. */
-  | "eos"
-  /** A stop string appeared. */
-  | "stop"
-  /** `maxTokens` were generated. */
-  | "length"
-  /** The model's last position was reached. */
-  | "context"
-  /** The signal or a `break` ended it; what was made is kept. */
-  | "aborted";
-
-export interface GenerationChunk {
-  /** New text: whole characters, possibly none or several tokens' worth. */
-  text: string;
-  /** New token ids. */
-  tokens: number[];
-}
-
-export interface Usage {
-  promptTokens: number;
-  completionTokens: number;
-  totalTokens: number;
-}
-
-export interface Timings {
-  /** Milliseconds from the start of the request to the first token. */
-  prefillMs: number;
-  /** Milliseconds from the first token to the end. */
-  decodeMs: number;
-  /** Prompt tokens per second of `prefillMs`. */
-  prefillTokensPerSecond: number;
-  /** Tokens after the first per second of `decodeMs`; 0 with fewer than two. */
-  tokensPerSecond: number;
-}
-
-export interface GenerationResult {
-  /** The generated text, without the prompt. Empty where the model has no tokenizer. */
-  text: string;
-  /** The generated token ids, without the prompt, with the token that ended it. */
-  tokens: number[];
-  promptTokens: number[];
-  finishReason: FinishReason;
-  /** The stop string that ended it, else `null`. */
-  stopSequence: string | null;
-  /** The seed used, so that the text can be made again; a `bigint` above 2^53-1. */
-  seed: number | bigint;
-  usage: Usage;
-  timings: Timings;
-}
-
 export interface Tokens {
   ids: Uint32Array;
   /** `[start, end]` of each token in the text, in UTF-16 code units, flat. */
@@ -180,26 +130,6 @@ export interface Logits {
   shape: [number, number];
   /** The token ids that were run. */
   tokens: number[];
-}
-
-export interface ModelInfo {
-  /** Vocabulary size: logits a position. */
-  vocabSize: number;
-  /** Context length in tokens. */
-  nPositions: number;
-  nEmbd: number;
-  nLayer: number;
-  nHead: number;
-  /** Number of weights. */
-  parameters: number;
-  /** Bytes the weights take in memory. */
-  weightBytes: number;
-  dtype: Dtype;
-  hasTokenizer: boolean;
-  /** End-of-text token, where the model names one. */
-  eosTokenId: number | null;
-  /** SHA-256 of the weights file, hex. */
-  sha256: string;
 }
 
 export interface StoredModel {

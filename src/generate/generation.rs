@@ -120,6 +120,7 @@ pub struct Timings {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+#[cfg_attr(target_arch = "wasm32", tsify(missing_as_null))]
 pub struct GenerationResult {
     /// The generated text, without the prompt. Empty where the model has no
     /// tokenizer.

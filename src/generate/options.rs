@@ -5,7 +5,9 @@
 //! nothing is the worst kind of default.
 
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// Options of one generation. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,14 +35,18 @@ pub struct GenerateOptions {
     /// Seed of the sampler: an integer from 0 to 2^64-1 (a `bigint` above
     /// 2^53-1). The same request with the same seed gives the same text.
     /// Default: a fresh one, reported in the result.
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "number | bigint"))]
     pub seed: Option<u64>,
     /// Generation ends before the first of these strings to appear in the
-    /// output. Default: none.
+    /// output; one string or a list. Default: none.
+    #[serde(deserialize_with = "one_or_many")]
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "string | string[]"))]
     pub stop: Vec<String>,
     /// Keep the stop string in the text. Default: false.
     pub include_stop: bool,
     /// Token ids that end the generation; an empty list never ends it so.
     /// Default: the model's own end-of-text token.
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "number[]"))]
     pub eos_token_ids: Option<Vec<u32>>,
     /// Read special tokens such as `<|endoftext|>` in the prompt's text as
     /// tokens rather than as the characters they are written with.
@@ -64,6 +70,32 @@ impl Default for GenerateOptions {
             parse_special: false,
         }
     }
+}
+
+/// A string, or a list of strings.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a string or a list of strings")
+        }
+
+        fn visit_str<E>(self, one: &str) -> Result<Vec<String>, E> {
+            Ok(vec![one.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            let mut many = Vec::new();
+            while let Some(one) = list.next_element()? {
+                many.push(one);
+            }
+            Ok(many)
+        }
+    }
+    deserializer.deserialize_any(OneOrMany)
 }
 
 /// Most stop strings in one request.
@@ -141,5 +173,53 @@ impl GenerateOptions {
     /// True where the most probable token is taken and no chance is involved.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut GenerateOptions)) -> Error {
+        let mut options = GenerateOptions::default();
+        change(&mut options);
+        options.validate(100).unwrap_err()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        GenerateOptions::default().validate(100).unwrap();
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name() {
+        for (name, error) in [
+            ("temperature", refused(|o| o.temperature = -0.1)),
+            ("temperature", refused(|o| o.temperature = f32::NAN)),
+            ("topP", refused(|o| o.top_p = 0.0)),
+            ("topP", refused(|o| o.top_p = 1.1)),
+            ("minP", refused(|o| o.min_p = -1.0)),
+            ("repetitionPenalty", refused(|o| o.repetition_penalty = 0.0)),
+            ("stop", refused(|o| o.stop = vec![String::new()])),
+            ("stop", refused(|o| o.stop = vec!["x".repeat(5000)])),
+            ("stop", refused(|o| o.stop = vec!["x".into(); 65])),
+        ] {
+            assert_eq!(error.code(), "invalid-argument");
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+        let error = refused(|o| o.eos_token_ids = Some(vec![5, 100]));
+        assert_eq!(error.code(), "invalid-token");
+    }
+
+    #[test]
+    fn stop_is_one_string_or_many() {
+        for (json, stop) in [
+            (r#"{"stop":"a"}"#, vec!["a"]),
+            (r#"{"stop":["a","b"]}"#, vec!["a", "b"]),
+        ] {
+            let options: GenerateOptions = serde_json::from_str(json).unwrap();
+            assert_eq!(options.stop, stop);
+        }
+        serde_json::from_str::<GenerateOptions>(r#"{"stop":3}"#).unwrap_err();
     }
 }

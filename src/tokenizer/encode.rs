@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 
-/// The longest text that is encoded in one call, in bytes of UTF-8: 4 MiB, a
-/// few thick books. It bounds the memory of the worst text, one word of that
+/// The longest text that is encoded in one call, in bytes of UTF-8: 1 MiB, a
+/// thick book. It bounds the memory of the worst text, one word of that
 /// length.
-pub const MAX_TEXT_BYTES: usize = 4 << 20;
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// What [`Tokenizer::encode`] makes of a text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

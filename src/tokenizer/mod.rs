@@ -26,3 +26,6 @@ mod tests;
 pub use encode::{Encoding, MAX_TEXT_BYTES, Tokenizer};
 pub use load::{MAX_FILE_BYTES, MAX_TOKEN_BYTES, MAX_TOKENS};
 pub use stream::TextStream;
+
+#[cfg(test)]
+pub(crate) use byte_level::to_char as byte_to_char;

@@ -51,6 +51,7 @@ extern "C" {
 /// What a model is.
 #[derive(Serialize, Tsify)]
 #[serde(rename_all = "camelCase")]
+#[tsify(missing_as_null)]
 pub struct ModelInfo {
     /// Vocabulary size: logits a position.
     vocab_size: u32,
@@ -263,7 +264,28 @@ fn generate_options(value: JsValue) -> Result<GenerateOptions, Error> {
     let deserializer = serde_wasm_bindgen::Deserializer::from(JsValue::from(given));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let name = error.path().to_string();
-        let reason = error.into_inner().to_string();
-        Error::argument(name, reason.trim_start_matches("Error: "))
+        Error::argument(name, in_words(&error.into_inner().to_string()))
     })
+}
+
+/// Serde's complaint without Rust's type names.
+fn in_words(complaint: &str) -> String {
+    let complaint = complaint.trim_start_matches("Error: ");
+    let (found, expected) = complaint
+        .rsplit_once(", expected ")
+        .unwrap_or((complaint, ""));
+    let expected = match expected {
+        "usize" | "u32" => "a whole number of at least 0",
+        "u64" => "an integer from 0 to 2^64-1",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        other => other,
+    };
+    if expected.is_empty() {
+        return found.to_owned();
+    }
+    format!(
+        "{}, not {expected}",
+        found.replacen("invalid type: ", "is ", 1)
+    )
 }

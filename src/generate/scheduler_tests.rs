@@ -1,0 +1,350 @@
+//! The scheduler over a model whose next token is known: the one after the
+//! last, so a text counts upwards.
+
+use super::*;
+use crate::generate::FinishReason;
+use crate::generate::generation::PREFILL_CHUNK;
+use crate::model::{Config, Output};
+use std::collections::HashMap;
+
+const VOCAB_SIZE: usize = 300;
+const N_POSITIONS: usize = 100;
+const EOS: u32 = 299;
+/// After this token every score is NaN.
+const POISON: u32 = 298;
+
+/// Scores the token after the last 20 above the others, and tells the position
+/// in the score of token 0.
+struct Counting(Config);
+
+impl Counting {
+    fn new() -> Self {
+        let config = format!(
+            r#"{{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":2,"vocab_size":{VOCAB_SIZE},
+                "n_positions":{N_POSITIONS},"eos_token_id":{EOS}}}"#
+        );
+        Self(Config::from_json(config.as_bytes()).unwrap())
+    }
+}
+
+impl Model for Counting {
+    fn config(&self) -> &Config {
+        &self.0
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        0
+    }
+
+    fn forward(&self, batch: &mut [Rows], _: Taps) -> Result<Vec<Output>> {
+        batch.iter_mut().map(|rows| run(rows)).collect()
+    }
+}
+
+fn run(rows: &mut Rows) -> Result<Output> {
+    let n = rows.tokens.len();
+    rows.kv.reserve(n)?;
+    let mut logits = Vec::new();
+    for row in rows.logits.indices(n) {
+        let token = rows.tokens[row];
+        let mut scores = vec![if token == POISON { f32::NAN } else { 1.0 }; VOCAB_SIZE];
+        scores[0] = (rows.kv.len() + row) as f32 / 1000.0;
+        scores[(token as usize + 1) % VOCAB_SIZE] += 20.0;
+        logits.extend(scores);
+    }
+    rows.kv.commit(n);
+    Ok(Output {
+        logits,
+        ..Output::default()
+    })
+}
+
+/// Token `i` is the character `i`; so token 65 reads "A".
+fn tokenizer() -> Rc<Tokenizer> {
+    let bytes = (0..=255u8).map(|byte| crate::tokenizer::byte_to_char(byte).to_string());
+    let mut tokens: Vec<String> = bytes.collect();
+    tokens.extend((256..VOCAB_SIZE).map(|i| format!("<{i}>")));
+    Rc::new(Tokenizer::from_lists(tokens, Vec::new(), &[EOS]).unwrap())
+}
+
+fn scheduler() -> Scheduler {
+    Scheduler::new(Box::new(Counting::new()), Some(tokenizer()), || 0.0)
+}
+
+fn greedy(max_tokens: usize) -> GenerateOptions {
+    GenerateOptions {
+        max_tokens,
+        temperature: 0.0,
+        ..GenerateOptions::default()
+    }
+}
+
+/// Runs everything; each job's streamed text and its end.
+fn drain(scheduler: &mut Scheduler) -> HashMap<JobId, (String, Event)> {
+    let mut texts: HashMap<JobId, String> = HashMap::new();
+    let mut ends = HashMap::new();
+    while scheduler.is_busy() {
+        for (id, event) in scheduler.step() {
+            match event {
+                Event::Chunk(chunk) => *texts.entry(id).or_default() += &chunk.text,
+                end => {
+                    let text = texts.remove(&id).unwrap_or_default();
+                    ends.insert(id, (text, end));
+                }
+            }
+        }
+    }
+    ends
+}
+
+fn generate(prompt: &str, options: &GenerateOptions) -> (String, GenerationResult) {
+    let mut scheduler = scheduler();
+    let id = scheduler
+        .add_generation(Input::Text(prompt.into()), options)
+        .unwrap();
+    match drain(&mut scheduler).remove(&id) {
+        Some((text, Event::Done(result))) => (text, result),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_text_is_streamed_and_told_in_full() {
+    let (streamed, result) = generate("A", &greedy(3));
+    assert_eq!((streamed.as_str(), result.text.as_str()), ("BCD", "BCD"));
+    assert_eq!(result.tokens, [66, 67, 68]);
+    assert_eq!(result.prompt_tokens, [65]);
+    assert_eq!(result.finish_reason, FinishReason::Length);
+    assert_eq!(result.usage.total_tokens, 4);
+}
+
+#[test]
+fn the_end_of_text_token_ends_it_and_is_no_text() {
+    let prompt = Input::Tokens(vec![EOS - 1 - 2]);
+    let mut scheduler = scheduler();
+    let options = GenerateOptions {
+        eos_token_ids: Some(vec![297]),
+        ..greedy(10)
+    };
+    let id = scheduler.add_generation(prompt, &options).unwrap();
+    let Some((text, Event::Done(result))) = drain(&mut scheduler).remove(&id) else {
+        panic!("no result");
+    };
+    assert_eq!(result.tokens, [297]);
+    assert_eq!(
+        (text.as_str(), result.finish_reason),
+        ("", FinishReason::Eos)
+    );
+}
+
+#[test]
+fn a_stop_string_ends_it_and_is_named() {
+    let options = GenerateOptions {
+        stop: vec!["zz".into(), "EF".into()],
+        ..greedy(50)
+    };
+    let (streamed, result) = generate("A", &options);
+    assert_eq!(streamed, "BCD");
+    assert_eq!(result.text, "BCD");
+    assert_eq!(result.stop_sequence.as_deref(), Some("EF"));
+    assert_eq!(result.tokens, [66, 67, 68, 69, 70]);
+    let kept = GenerateOptions {
+        include_stop: true,
+        ..options
+    };
+    assert_eq!(generate("A", &kept).1.text, "BCDEF");
+}
+
+#[test]
+fn text_held_back_for_a_stop_string_comes_at_the_end() {
+    let options = GenerateOptions {
+        stop: vec!["DEX".into()],
+        ..greedy(4)
+    };
+    assert_eq!(generate("A", &options).0, "BCDE");
+}
+
+#[test]
+fn the_last_position_ends_it() {
+    for prompt_len in [N_POSITIONS - 2, N_POSITIONS] {
+        let (_, result) = generate(&"A".repeat(prompt_len), &greedy(50));
+        assert_eq!(result.finish_reason, FinishReason::Context);
+        assert_eq!(result.tokens.len(), N_POSITIONS + 1 - prompt_len);
+    }
+}
+
+#[test]
+fn a_prompt_over_the_context_is_refused_with_both_numbers() {
+    let error = scheduler()
+        .add_generation(Input::Text("A".repeat(N_POSITIONS + 5)), &greedy(1))
+        .unwrap_err();
+    let (needed, available) = (N_POSITIONS + 5, N_POSITIONS);
+    assert_eq!(error, Error::ContextOverflow { needed, available });
+}
+
+#[test]
+fn no_tokens_asked_for_are_no_tokens() {
+    let (text, result) = generate("A", &greedy(0));
+    assert_eq!((text.as_str(), result.tokens.len()), ("", 0));
+    assert_eq!(result.finish_reason, FinishReason::Length);
+}
+
+#[test]
+fn an_empty_prompt_starts_from_the_end_of_text_token() {
+    let (text, result) = generate("", &greedy(1));
+    assert_eq!(result.prompt_tokens, [EOS]);
+    assert_eq!(text, "\0");
+}
+
+#[test]
+fn a_prompt_of_several_chunks_is_run_whole() {
+    let len = 2 * PREFILL_CHUNK + 5;
+    let mut scheduler = scheduler();
+    scheduler
+        .add_generation(Input::Text("A".repeat(len)), &greedy(1))
+        .unwrap();
+    let mut steps = 0;
+    while scheduler.is_busy() {
+        scheduler.step();
+        steps += 1;
+    }
+    assert_eq!(steps, 3);
+}
+
+#[test]
+fn jobs_at_the_same_time_give_what_each_gives_alone() {
+    let options = |seed| GenerateOptions {
+        seed: Some(seed),
+        temperature: 30.0,
+        max_tokens: 20,
+        eos_token_ids: Some(vec![]),
+        stop: vec!["qq".into()],
+        ..GenerateOptions::default()
+    };
+    let prompts = [
+        "A",
+        "a longer prompt than one chunk holds, so that it lags",
+        "xyz",
+    ];
+    let mut together = scheduler();
+    let mut ids = Vec::new();
+    for (prompt, seed) in prompts.iter().zip(1..) {
+        let prompt = Input::Text((*prompt).into());
+        ids.push(together.add_generation(prompt, &options(seed)).unwrap());
+    }
+    let mut ends = drain(&mut together);
+    for ((prompt, seed), id) in prompts.iter().zip(1..).zip(ids) {
+        let (streamed, result) = generate(prompt, &options(seed));
+        assert_eq!(ends.remove(&id), Some((streamed, Event::Done(result))));
+    }
+}
+
+#[test]
+fn a_cancelled_job_keeps_what_it_made_and_the_next_one_works() {
+    let mut scheduler = scheduler();
+    for steps in [0, 1, 5] {
+        let options = GenerateOptions {
+            stop: vec!["FGHIJKLMN".into()],
+            ..greedy(50)
+        };
+        let prompt = Input::Text("A".repeat(PREFILL_CHUNK + 1));
+        let id = scheduler.add_generation(prompt, &options).unwrap();
+        let mut text = String::new();
+        let collect = |events: Vec<(JobId, Event)>, text: &mut String| {
+            let mut result = None;
+            for (_, event) in events {
+                match event {
+                    Event::Chunk(chunk) => *text += &chunk.text,
+                    Event::Done(done) => result = Some(done),
+                    other => panic!("{other:?}"),
+                }
+            }
+            result
+        };
+        for _ in 0..steps {
+            assert_eq!(collect(scheduler.step(), &mut text), None);
+        }
+        scheduler.cancel(id);
+        scheduler.cancel(id);
+        let result = collect(scheduler.step(), &mut text).unwrap();
+        assert_eq!(result.finish_reason, FinishReason::Aborted);
+        // The first step only runs a piece of the prompt.
+        assert_eq!(result.tokens.len(), usize::saturating_sub(steps, 1));
+        assert_eq!(text, "BCDEFGH"[..result.tokens.len()]);
+        assert_eq!(text, result.text);
+        assert!(!scheduler.is_busy());
+    }
+    assert_eq!(generate("A", &greedy(2)).0, "BC");
+}
+
+#[test]
+fn a_job_that_fails_leaves_the_others_alone() {
+    let mut scheduler = scheduler();
+    let bad = scheduler
+        .add_generation(Input::Tokens(vec![POISON]), &greedy(5))
+        .unwrap();
+    let good = scheduler
+        .add_generation(Input::Text("A".into()), &greedy(5))
+        .unwrap();
+    let ends = drain(&mut scheduler);
+    assert!(matches!(&ends[&bad].1, Event::Failed(error) if error.code() == "no-next-token"));
+    assert!(matches!(&ends[&good].1, Event::Done(result) if result.text == "BCDEF"));
+}
+
+#[test]
+fn logits_come_for_the_positions_asked_in_the_order_asked() {
+    let mut scheduler = scheduler();
+    let tokens: Vec<u32> = (0..2 * PREFILL_CHUNK as u32 + 3).collect();
+    let n = tokens.len();
+    let positions = [-1, 0, 40, 40, -(n as i32)];
+    for (asked, expected) in [
+        (Some(&positions[..]), vec![n - 1, 0, 40, 40, 0]),
+        (Some(&[]), vec![]),
+        (None, (0..n).collect()),
+    ] {
+        let id = scheduler
+            .add_logits(Input::Tokens(tokens.clone()), asked)
+            .unwrap();
+        let Some((_, Event::Logits(logits))) = drain(&mut scheduler).remove(&id) else {
+            panic!("no logits");
+        };
+        assert_eq!(logits.shape, [expected.len(), VOCAB_SIZE]);
+        for (row, position) in logits.data.chunks(VOCAB_SIZE).zip(expected) {
+            assert_eq!(row[0], position as f32 / 1000.0);
+            assert_eq!(row[position + 1], 21.0);
+        }
+    }
+}
+
+#[test]
+fn positions_outside_the_text_are_refused_by_number() {
+    for position in [3, -4] {
+        let error = scheduler()
+            .add_logits(Input::Tokens(vec![1, 2, 3]), Some(&[position]))
+            .unwrap_err();
+        assert_eq!(error.code(), "invalid-argument");
+        assert!(error.to_string().contains(&position.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_runs() {
+    let mut scheduler = scheduler();
+    let tokens = Input::Tokens(vec![1, VOCAB_SIZE as u32]);
+    let error = scheduler.add_generation(tokens, &greedy(1)).unwrap_err();
+    assert_eq!(error.code(), "invalid-token");
+    assert!(!scheduler.is_busy());
+}
+
+#[test]
+fn a_model_without_a_tokenizer_works_on_ids_alone() {
+    let mut scheduler = Scheduler::new(Box::new(Counting::new()), None, || 0.0);
+    let text = Input::Text("A".into());
+    let error = scheduler.add_generation(text, &greedy(1)).unwrap_err();
+    assert_eq!(error, Error::NoTokenizer);
+    let id = scheduler
+        .add_generation(Input::Tokens(vec![65]), &greedy(2))
+        .unwrap();
+    let ends = drain(&mut scheduler);
+    assert!(matches!(&ends[&id].1, Event::Done(r) if r.tokens == [66, 67] && r.text.is_empty()));
+}
