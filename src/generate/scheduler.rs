@@ -31,7 +31,7 @@ pub enum Event {
 }
 
 enum Job {
-    Generation(Generation),
+    Generation(Box<Generation>),
     Logits(LogitsRun),
 }
 
@@ -79,7 +79,7 @@ impl Scheduler {
             options,
             (self.clock)(),
         )?;
-        Ok(self.add(Job::Generation(generation)))
+        Ok(self.add(Job::Generation(Box::new(generation))))
     }
 
     /// Begins the computation of logits; see [`LogitsRun::new`].

@@ -4,9 +4,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
+type Read = dyn Fn(&str) -> Option<Vec<u8>>;
+
 /// Gives the bytes of a fixture.
 pub struct Fixtures {
-    read: Box<dyn Fn(&str) -> Option<Vec<u8>>>,
+    read: Box<Read>,
 }
 
 impl Fixtures {

@@ -234,8 +234,7 @@ pub fn near(what: &str, found: &[f32], expected: &[f32], worst: &mut f32) -> Res
     }
     for (index, (a, b)) in found.iter().zip(expected).enumerate() {
         let difference = (a - b).abs() / b.abs().max(1.0);
-        // Not `>`: a NaN must fail.
-        if !(difference <= TOLERANCE) {
+        if difference.is_nan() || difference > TOLERANCE {
             return Err(format!("{what}[{index}] is {a}, not {b}"));
         }
         *worst = worst.max(difference);

@@ -168,8 +168,7 @@ fn near(what: &str, found: &[f32], expected: &[f32], worst: &mut f32) -> Result<
     }
     for (a, b) in found.iter().zip(expected) {
         let difference = (a - b).abs();
-        // Not `>`: a NaN must fail.
-        if !(difference <= TOLERANCE * b.abs().max(1.0)) {
+        if difference.is_nan() || difference > TOLERANCE * b.abs().max(1.0) {
             return Err(format!("{what}: {a}, not {b}"));
         }
         *worst = worst.max(difference);
