@@ -1,0 +1,90 @@
+/** Fresh Vite projects, without any configuration: the build, and the development server. */
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { before, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { assertGenerated, openFolder, openPage } from "./lib/browser.mjs";
+import { addModel, install, npm, textInNode } from "./lib/project.mjs";
+
+async function installVite(...instead) {
+  const project = await install("vite", ...instead);
+  await addModel(project, "public", "models", "tiny-gpt2");
+  return project;
+}
+
+/** Opens the page of a project's own Vite in development. */
+async function openDevelopmentServer(project, config = {}) {
+  const vite = createRequire(join(project, "package.json")).resolve("vite");
+  const { createServer } = await import(pathToFileURL(vite));
+  const server = await createServer({
+    root: project,
+    logLevel: "silent",
+    server: { host: "127.0.0.1", port: 0 },
+    ...config,
+  });
+  try {
+    await server.listen();
+    return await openPage(server.resolvedUrls.local[0]);
+  } finally {
+    await server.close();
+  }
+}
+
+/** As the README says. */
+const EXCLUDED = { optimizeDeps: { exclude: ["cacher-wasm"] } };
+
+describe("Vite 8", () => {
+  let project;
+  let expected;
+  before(async () => {
+    project = await installVite();
+    expected = await textInNode(project);
+  });
+
+  test("a build generates in the browser the text that Node does", async () => {
+    await npm(["run", "build"], project);
+    assertGenerated(await openFolder(join(project, "dist")), expected);
+  });
+
+  test("a build carries the wasm along once", async () => {
+    const files = await readdir(join(project, "dist", "assets"));
+    assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+  });
+
+  test("the development server needs no setting", async () => {
+    assertGenerated(await openDevelopmentServer(project), expected);
+  });
+
+  test("the development server works with the setting of older versions too", async () => {
+    assertGenerated(await openDevelopmentServer(project, EXCLUDED), expected);
+  });
+});
+
+describe("Vite 7", () => {
+  let project;
+  let expected;
+  before(async () => {
+    project = await installVite("vite@7.3.8");
+    expected = await textInNode(project);
+  });
+
+  test("a build generates in the browser the text that Node does", async () => {
+    await npm(["run", "build"], project);
+    assertGenerated(await openFolder(join(project, "dist")), expected);
+  });
+
+  test("the development server works without pre-bundling the package", async () => {
+    assertGenerated(await openDevelopmentServer(project, EXCLUDED), expected);
+  });
+
+  test("the development server's pre-bundling makes loading fail with a clear error", async () => {
+    const { text, problems } = await openDevelopmentServer(project);
+    assert.equal(text, "");
+    assert.ok(
+      problems.some((problem) => /^thrown: the worker did not start: /.test(problem)),
+      problems.join("\n"),
+    );
+  });
+});

@@ -1,0 +1,23 @@
+/** A fresh webpack project, without any configuration. */
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { before, test } from "node:test";
+import { assertGenerated, openFolder } from "./lib/browser.mjs";
+import { addModel, install, npm, textInNode } from "./lib/project.mjs";
+
+let project;
+before(async () => {
+  project = await install("webpack");
+  await addModel(project, "dist", "models", "tiny-gpt2");
+});
+
+test("a webpack build generates in the browser the text that Node does", async () => {
+  await npm(["run", "build"], project);
+  assertGenerated(await openFolder(join(project, "dist")), await textInNode(project));
+});
+
+test("a webpack build carries the wasm along once", async () => {
+  const files = await readdir(join(project, "dist"));
+  assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+});

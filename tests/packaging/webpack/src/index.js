@@ -1,0 +1,12 @@
+/** Writes a text into the page, with the model in `dist/models/tiny-gpt2/`. */
+
+import { Cacher } from "cacher-wasm";
+
+const output = document.querySelector("#output");
+
+const cacher = await Cacher.load({ model: "tiny-gpt2" });
+const generation = cacher.generate("Once upon a time", { maxTokens: 20, seed: 7 });
+for await (const { text } of generation) output.textContent += text;
+await cacher.dispose();
+
+output.ariaBusy = "false";
