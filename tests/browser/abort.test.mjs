@@ -160,6 +160,7 @@ for (const worker of [true, false]) {
       globalThis.cacher = await kit.Cacher.load({ model: "tiny-gpt2", worker });
     }, worker);
     await assertWorks(page);
+    assert.ok(server.requests.some(({ path, range }) => path === MODEL && range !== undefined), "it was resumed");
     delete server.files[MODEL];
   });
 }

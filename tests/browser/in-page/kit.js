@@ -101,3 +101,27 @@ export async function flipStoredBit(backend) {
   await settled(pieces.put(values[largest], keys[largest]));
   database.close();
 }
+
+let lastSource;
+
+/** A `model` option: as it is, or files fetched here, since files cannot cross from the test. */
+export async function source(model) {
+  if (model.as === undefined) return model;
+  const { as, base, names } = model;
+  const entries = await Promise.all(
+    names.map(async (name) => {
+      const blob = await (await fetch(base + name)).blob();
+      if (as === "Blob") return [name, blob];
+      if (as === "File") return [name, new File([blob], name)];
+      const buffer = await blob.arrayBuffer();
+      return [name, as === "ArrayBuffer" ? buffer : new Uint8Array(buffer)];
+    }),
+  );
+  lastSource = entries.map(([, data]) => data);
+  return as === "File" ? lastSource : Object.fromEntries(entries);
+}
+
+/** Whether the files given last still have their bytes: a transfer would have taken them. */
+export function sourceIsWhole() {
+  return lastSource.every((data) => (data.size ?? data.byteLength) > 0);
+}
