@@ -492,3 +492,7 @@ fn describe(head: &[u8]) -> String {
 #[cfg(test)]
 #[path = "loader_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "loader_gguf_tests.rs"]
+mod gguf_tests;

@@ -195,3 +195,39 @@ fn a_model_that_no_tab_can_hold_is_refused_before_its_bytes() {
     assert_eq!(error.code(), "out-of-memory");
     assert!(error.to_string().contains("6230444800"), "{error}");
 }
+
+#[test]
+fn half_precision_weights_are_widened() {
+    use half::{bf16, f16};
+    let whole = safetensors_file("", &[]);
+    let header_bytes = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&whole[8..8 + header_bytes]).unwrap();
+    let (numbers, _) = whole[8 + header_bytes..].as_chunks::<4>();
+    let f32s = || numbers.iter().map(|&b| f32::from_le_bytes(b));
+    let in_f16: Vec<u8> = f32s()
+        .flat_map(|x| f16::from_f32(x).to_le_bytes())
+        .collect();
+    let in_bf16: Vec<u8> = f32s()
+        .flat_map(|x| bf16::from_f32(x).to_le_bytes())
+        .collect();
+    for (dtype, data) in [("F16", in_f16), ("BF16", in_bf16)] {
+        let mut header = header.clone();
+        for info in header.as_object_mut().unwrap().values_mut() {
+            info["dtype"] = dtype.into();
+            for at in info["data_offsets"].as_array_mut().unwrap() {
+                *at = (at.as_u64().unwrap() / 2).into();
+            }
+        }
+        let mut loaded = load(&file(&header, &data), 4096).unwrap();
+        let found = loaded.weights.take("h.0.mlp.c_fc.weight").unwrap();
+        let found: Vec<f32> = found.flatten_all().unwrap().to_vec1().unwrap();
+        for (index, found) in found.into_iter().enumerate() {
+            let exact = value("h.0.mlp.c_fc.weight", index);
+            let expected = match dtype {
+                "F16" => f16::from_f32(exact).to_f32(),
+                _ => bf16::from_f32(exact).to_f32(),
+            };
+            assert_eq!(found, expected);
+        }
+    }
+}
