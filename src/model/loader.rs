@@ -39,7 +39,7 @@ pub struct Loader {
     try_at: usize,
     plan: Option<Plan>,
     position: u64,
-    tensors: HashMap<String, Tensor>,
+    tensors: HashMap<String, Decoded>,
     filling: Option<Filling>,
     sha256: Sha256,
 }
@@ -68,10 +68,25 @@ struct Entry {
     bytes: u64,
 }
 
+impl Entry {
+    fn is(&self, name: &str) -> bool {
+        matches!(&self.role, Role::Weight(own) if own == name)
+    }
+}
+
+/// A tensor that has arrived.
+struct Decoded {
+    values: Vec<f32>,
+    /// Bytes it took in the file: how fine its format is.
+    bytes: u64,
+}
+
 /// A tensor being decoded.
 struct Filling {
     values: Vec<f32>,
     done: usize,
+    /// Where `values` hold the embedding already and its second copy arrives.
+    second: Option<SecondCopy>,
     /// Undecoded bytes, in a buffer aligned for every block type.
     slab: Vec<u64>,
     slab_bytes: usize,
@@ -153,8 +168,21 @@ impl Loader {
         let config = self
             .config
             .ok_or_else(|| Error::Internal("a plan without a config".into()))?;
+        let transposed = |name: &String| plan.entries.iter().any(|e| e.transposed && e.is(name));
+        let mut tensors = HashMap::new();
+        for (name, decoded) in self.tensors {
+            let mut shape = names::shape(&config, &name)
+                .ok_or_else(|| Error::Internal(format!("{name} has no shape")))?;
+            let tensor = if transposed(&name) {
+                shape.reverse();
+                Tensor::from_vec(decoded.values, shape, &Device::Cpu)?.t()?
+            } else {
+                Tensor::from_vec(decoded.values, shape, &Device::Cpu)?
+            };
+            tensors.insert(name, tensor);
+        }
         Ok(Loaded {
-            weights: Weights::new(&config, self.tensors)?,
+            weights: Weights::new(&config, tensors)?,
             config,
             tokenizer: plan.tokenizer,
             sha256: self.sha256.finalize().into(),
@@ -259,8 +287,7 @@ impl Loader {
                 .checked_add(tensor.offset)
                 .filter(|start| start.checked_add(bytes).is_some())
                 .ok_or_else(|| contradiction("its offset is past any file's end"))?;
-            // `output.weight` is the embedding again, as some converters write
-            // a tied head; `Plan::new` sees to its shape.
+            // See `SecondCopy`.
             let role = match tensor.name.as_str() {
                 "output.weight" => Role::Weight("wte.weight".into()),
                 name => names::from_gguf(config, name),
@@ -309,7 +336,7 @@ impl Loader {
             if let Role::Weight(name) = &entry.role {
                 let filling = match &mut self.filling {
                     Some(filling) => filling,
-                    empty => empty.insert(Filling::new(entry)?),
+                    empty => empty.insert(Filling::new(entry, self.tensors.remove(name))?),
                 };
                 let in_tensor = |error| match error {
                     Error::InvalidModelFile(why) => {
@@ -321,7 +348,7 @@ impl Loader {
                 if mine.len() as u64 == left {
                     filling.flush(entry.dtype).map_err(in_tensor)?;
                     if let Some(filling) = self.filling.take() {
-                        self.tensors.insert(name.clone(), filling.tensor(entry)?);
+                        self.tensors.insert(name.clone(), filling.finish(entry)?);
                     }
                 }
             }
@@ -337,7 +364,7 @@ impl Plan {
     /// Checks the list of tensors against the config.
     fn new(
         config: &Config,
-        mut entries: Vec<Entry>,
+        entries: Vec<Entry>,
         padding: u64,
         tokenizer: Option<TokenizerLists>,
     ) -> Result<Self> {
@@ -388,7 +415,6 @@ impl Plan {
                 return Err(Error::InvalidModelFile(format!("{name} is missing")));
             }
         }
-        keep_finer_embedding(&mut entries);
         Ok(Self {
             entries,
             next: 0,
@@ -399,28 +425,51 @@ impl Plan {
     }
 }
 
-/// Of the embedding and its second copy as the head, the one with more bits a
-/// weight serves as both; the other's bytes are skipped.
-fn keep_finer_embedding(entries: &mut [Entry]) {
-    let is_embedding =
-        |entry: &Entry| matches!(&entry.role, Role::Weight(name) if name == "wte.weight");
-    let most = entries
-        .iter()
-        .filter(|e| is_embedding(e))
-        .map(|e| e.bytes)
-        .max();
-    let mut kept = false;
-    for entry in entries.iter_mut().filter(|entry| is_embedding(entry)) {
-        if kept || Some(entry.bytes) != most {
-            entry.role = Role::Skip;
-        } else {
-            kept = true;
+/// The tied head, which some converters write as a tensor of its own, often in
+/// another format than the embedding. One tensor serves as both, the finer of
+/// the two; were they not the same weights, that would be another model.
+struct SecondCopy {
+    finer: bool,
+    /// Sums over all numbers so far, of the squared difference and of the
+    /// first copy's squares.
+    difference: f64,
+    norm: f64,
+}
+
+/// Largest relative squared difference of two copies of the embedding: above
+/// what 2-bit formats do to it (0.1), far below unrelated weights (2).
+const UNTIED: f64 = 0.25;
+
+impl SecondCopy {
+    fn compare(&mut self, first: &mut [f32], second: &[f32]) {
+        for (first, &second) in first.iter_mut().zip(second) {
+            self.difference += f64::from(*first - second).powi(2);
+            self.norm += f64::from(*first).powi(2);
+            if self.finer {
+                *first = second;
+            }
         }
     }
 }
 
 impl Filling {
-    fn new(entry: &Entry) -> Result<Self> {
+    /// `earlier` is what arrived under this name before.
+    fn new(entry: &Entry, earlier: Option<Decoded>) -> Result<Self> {
+        let slab_bytes = SLAB_ELEMENTS / entry.dtype.block_size() * entry.dtype.type_size();
+        let slab = vec![0; slab_bytes.div_ceil(8)];
+        if let Some(first) = earlier {
+            return Ok(Self {
+                values: first.values,
+                done: 0,
+                second: Some(SecondCopy {
+                    finer: entry.bytes > first.bytes,
+                    difference: 0.0,
+                    norm: 0.0,
+                }),
+                slab,
+                slab_bytes: 0,
+            });
+        }
         let elements = entry.shape.iter().product();
         let mut values = Vec::new();
         values
@@ -430,11 +479,11 @@ impl Filling {
                 purpose: format!("for {}", entry.name),
             })?;
         values.resize(elements, 0.0);
-        let slab_bytes = SLAB_ELEMENTS / entry.dtype.block_size() * entry.dtype.type_size();
         Ok(Self {
             values,
             done: 0,
-            slab: vec![0; slab_bytes.div_ceil(8)],
+            second: None,
+            slab,
             slab_bytes: 0,
         })
     }
@@ -458,18 +507,31 @@ impl Filling {
         let elements = self.slab_bytes / dtype.type_size() * dtype.block_size();
         let slab: &[u8] = bytemuck::cast_slice(&self.slab);
         let out = &mut self.values[self.done..self.done + elements];
-        convert::to_f32(dtype, &slab[..self.slab_bytes], out)?;
+        match &mut self.second {
+            None => convert::to_f32(dtype, &slab[..self.slab_bytes], out)?,
+            Some(second) => {
+                let mut decoded = vec![0.0; elements];
+                convert::to_f32(dtype, &slab[..self.slab_bytes], &mut decoded)?;
+                second.compare(out, &decoded);
+            }
+        }
         self.done += elements;
         self.slab_bytes = 0;
         Ok(())
     }
 
-    fn tensor(self, entry: &Entry) -> Result<Tensor> {
-        let tensor = Tensor::from_vec(self.values, entry.shape.as_slice(), &Device::Cpu)?;
-        Ok(if entry.transposed {
-            tensor.t()?
-        } else {
-            tensor
+    /// What has arrived, all of it.
+    fn finish(self, entry: &Entry) -> Result<Decoded> {
+        if let Some(second) = self.second
+            && second.difference > UNTIED * second.norm
+        {
+            return Err(Error::UnsupportedModel(
+                "output.weight is not the embedding: the head is not tied".into(),
+            ));
+        }
+        Ok(Decoded {
+            values: self.values,
+            bytes: entry.bytes,
         })
     }
 }

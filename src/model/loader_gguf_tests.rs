@@ -149,6 +149,20 @@ fn of_two_copies_of_the_embedding_the_finer_one_is_kept() {
 }
 
 #[test]
+fn a_head_of_its_own_is_refused_wherever_it_stands() {
+    let untied = Tensor::randn(0f32, 1.0, (300, 256), &Device::Cpu).unwrap();
+    for first in [true, false] {
+        let head = QTensor::quantize(&untied, GgmlDType::Q8_0).unwrap();
+        let mut tensors = model_in(GgmlDType::Q8_0);
+        let at = if first { 0 } else { tensors.len() };
+        tensors.insert(at, ("output.weight".into(), head));
+        let error = load(&write(&tensors, "gpt2"), 4096).err().unwrap();
+        assert_eq!(error.code(), "unsupported-model");
+        assert!(error.to_string().contains("not tied"), "{error}");
+    }
+}
+
+#[test]
 fn a_config_that_says_otherwise_is_refused() {
     let other = CONFIG.replace("\"n_head\":4", "\"n_head\":8");
     let mut loader = Loader::new(Some(Config::from_json(other.as_bytes()).unwrap()));
