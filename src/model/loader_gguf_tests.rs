@@ -1,6 +1,7 @@
 //! The loader against GGUF files that Candle writes, in every number format.
 
 use super::*;
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{self, Value};
 use std::io::Cursor;

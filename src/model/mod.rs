@@ -6,18 +6,21 @@
 //! what `dtype: "f32"` runs and what a faster engine is checked against.
 
 pub mod config;
-pub mod convert;
+mod convert;
+mod filling;
 pub mod forward;
-pub mod gguf;
+mod gguf;
 pub mod kv;
 pub mod loader;
-pub mod names;
+mod names;
+mod plan;
 pub mod reference;
-pub mod safetensors;
+mod safetensors;
 pub mod weights;
 
 pub use config::Config;
 pub use forward::{LogitRows, Model, Output, Rows, Taps};
+pub use gguf::TokenizerLists;
 pub use kv::KvCache;
 pub use loader::{Loaded, Loader};
 pub use reference::Reference;
