@@ -1,6 +1,6 @@
 /** Fresh Vite projects, without any configuration: the build, and the development server. */
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
@@ -51,6 +51,23 @@ describe("Vite 8", () => {
   test("a build carries the wasm along once", async () => {
     const files = await readdir(join(project, "dist", "assets"));
     assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+  });
+
+  test("a build can be told where the worker and the wasm are", async () => {
+    const script = join(project, "src", "main.js");
+    const original = await readFile(script, "utf8");
+    const imports = `
+      import workerUrl from "cacher-wasm/worker?worker&url";
+      import wasmUrl from "cacher-wasm/cacher_wasm_bg.wasm?url";`;
+    const load = `Cacher.load({ model: "tiny-gpt2"`;
+    assert.ok(original.includes(load));
+    await writeFile(script, imports + original.replace(load, `${load}, workerUrl, wasmUrl`));
+    try {
+      await npm(["run", "build"], project);
+      assertGenerated(await openFolder(join(project, "dist")), expected);
+    } finally {
+      await writeFile(script, original);
+    }
   });
 
   test("the development server needs no setting", async () => {

@@ -20,7 +20,7 @@ const CONTENT_SECURITY_POLICY = {
  * Opens a page and waits until its output is complete or an error was thrown.
  *
  * @returns {Promise<{ text: string, problems: string[] }>} the output, and what went wrong:
- *   uncaught errors and errors on the console, which failed requests are too
+ *   uncaught errors, errors on the console, which failed requests are too, or too long a wait
  */
 export async function openPage(url) {
   const context = await browser.newContext();
@@ -41,7 +41,7 @@ export async function openPage(url) {
     });
     await page.goto(url);
     const complete = page.locator("#output[aria-busy=false]").waitFor({ timeout: 90_000 });
-    await Promise.race([complete, thrown]);
+    await Promise.race([complete, thrown]).catch(({ message }) => problems.push(message));
     return { text: await page.locator("#output").textContent(), problems };
   } finally {
     await context.close();

@@ -1,0 +1,34 @@
+/** Uses everything the package's README shows. */
+
+import { Cacher, CacherError, type ErrorCode, type GenerationResult, type LoadProgress } from "cacher-wasm";
+
+function report({ phase, loaded, total }: LoadProgress): void {
+  console.log(phase, `${loaded} of ${total} bytes`);
+}
+
+export async function complete(prompt: string, signal: AbortSignal): Promise<GenerationResult> {
+  const cacher = await Cacher.load({ model: "openai-community/gpt2", onProgress: report, signal });
+  try {
+    const generation = cacher.generate(prompt, { maxTokens: 60, temperature: 0.8, topK: 40, seed: 7n, stop: ["\n"] });
+    for await (const { text, tokens } of generation) console.log(text, tokens.length);
+    return await generation.result;
+  } finally {
+    await cacher.dispose();
+  }
+}
+
+export async function nextToken(cacher: Cacher, text: string): Promise<number> {
+  const { ids } = await cacher.tokenize(text);
+  const { data, shape } = await cacher.logits(ids, { positions: [-1] });
+  console.log(await cacher.detokenize(ids), shape[1]);
+  return data.indexOf(Math.max(...data));
+}
+
+export async function freeSpace(): Promise<void> {
+  for (const { id } of await Cacher.models.list()) await Cacher.models.delete(id);
+}
+
+export function isOutOfMemory(error: unknown): boolean {
+  const code: ErrorCode = "out-of-memory";
+  return error instanceof CacherError && error.code === code;
+}

@@ -1,0 +1,28 @@
+/** Mistakes that the compiler must find: where it does not, the comment above each is an error itself. */
+
+import { Cacher, type ErrorCode } from "cacher-wasm";
+
+export async function mistakes(cacher: Cacher): Promise<void> {
+  // @ts-expect-error: a misspelt option of loading
+  await Cacher.load({ model: "gpt2", onprogress: console.log });
+  // @ts-expect-error: no model
+  await Cacher.load({});
+  // @ts-expect-error: no such number format
+  await Cacher.load({ model: "gpt2", dtype: "int4" });
+  // @ts-expect-error: a misspelt option of generating
+  cacher.generate("Once", { max_tokens: 5 });
+  // @ts-expect-error: an option of the wrong type
+  cacher.generate("Once", { temperature: "hot" });
+  // @ts-expect-error: a prompt of the wrong type
+  cacher.generate({ text: "Once" });
+  // @ts-expect-error: positions by an unknown name
+  await cacher.logits("Once", { positions: "last" });
+  // @ts-expect-error: a result is not its text
+  const text: string = await cacher.generate("Once").result;
+  // @ts-expect-error: no such error
+  const code: ErrorCode = "out-of-luck";
+  // @ts-expect-error: models are made by `Cacher.load`
+  new Cacher();
+  // @ts-expect-error: a misspelt property of a result
+  console.log((await cacher.generate("Once").result).finish_reason, text, code);
+}
