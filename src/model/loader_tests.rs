@@ -1,6 +1,7 @@
 //! The loader against files made here: whole, in pieces, broken.
 
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 const CONFIG: &str = r#"{"model_type":"gpt2","n_layer":1,"n_head":2,"n_embd":32,"n_inner":64,
@@ -228,6 +229,26 @@ fn half_precision_weights_are_widened() {
                 _ => bf16::from_f32(exact).to_f32(),
             };
             assert_eq!(found, expected);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_change_of_bytes_makes_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<u8>()), 1..6),
+        chunk in 1..5000usize,
+    ) {
+        let mut file = safetensors_file("", &[]);
+        let header_bytes = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        for (at, in_header, byte) in changes {
+            // Half of the changes hit the small header.
+            let len = if in_header { 8 + header_bytes } else { file.len() };
+            let at = at.index(len);
+            file[at] = byte;
+        }
+        if let Err(error) = load(&file, chunk) {
+            prop_assert_ne!(error.code(), "internal");
         }
     }
 }
