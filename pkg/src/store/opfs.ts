@@ -39,9 +39,7 @@ export async function openOpfsStore(): Promise<ModelStore> {
   const root = await opfsRoot(true);
   const probe = `probe-${crypto.randomUUID()}`;
   try {
-    const writer = await openWriter(await root.getFileHandle(probe, { create: true }), "start");
-    await writer.write(new Uint8Array(1));
-    await writer.close();
+    await writeWhole(await root.getFileHandle(probe, { create: true }), new Uint8Array(1));
   } finally {
     await root.removeEntry(probe).catch(() => undefined);
   }
@@ -88,9 +86,7 @@ class OpfsStore implements ModelStore {
       const older = await recordNames(directory);
       const next = older.length === 0 ? 0 : numberOf(older[0] as string) + 1;
       const handle = await directory.getFileHandle(`record.${next}.json`, { create: true });
-      const writer = await openWriter(handle, "start");
-      await writer.write(new TextEncoder().encode(JSON.stringify(record)));
-      await writer.close();
+      await writeWhole(handle, new TextEncoder().encode(JSON.stringify(record)));
       for (const old of older) await directory.removeEntry(old);
     } catch (error) {
       throw storageError(error);
@@ -185,6 +181,18 @@ async function keysOf(directory: OpfsDirectory): Promise<string[]> {
   const keys = [];
   for await (const key of directory.keys()) keys.push(key);
   return keys;
+}
+
+/** A writer left open would lock its file, and so keep the model from being deleted. */
+async function writeWhole(handle: OpfsFileHandle, bytes: Uint8Array): Promise<void> {
+  const writer = await openWriter(handle, "start");
+  try {
+    await writer.write(bytes);
+  } catch (error) {
+    await writer.close().catch(() => undefined);
+    throw error;
+  }
+  await writer.close();
 }
 
 async function openWriter(handle: OpfsFileHandle, from: "start" | "end"): Promise<FileWriter> {
