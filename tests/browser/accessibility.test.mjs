@@ -1,0 +1,74 @@
+/**
+ * The demo for everyone: axe finds nothing in any state and scheme, and the
+ * page fits the narrowest screens.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import test from "node:test";
+import { serve } from "../../scripts/serve.mjs";
+import { launch, TIMEOUT_MS } from "./lib/browser.mjs";
+import { openDemo } from "./lib/demo.mjs";
+import { DEMO } from "./lib/paths.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await launch();
+const server = await serve(DEMO);
+test.after(() => server.close());
+
+/** One context for all, so that the model is downloaded once. */
+const context = await browser.newContext();
+
+async function assertAccessible(page) {
+  await page.evaluate(axe);
+  const violations = await page.evaluate(async () => {
+    const { violations } = await axe.run();
+    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
+  assert.deepEqual(violations, []);
+}
+
+/** Nothing is wider than the window, at 320 pixels as at any other width. */
+async function assertFits(page, width) {
+  await page.setViewportSize({ width, height: 800 });
+  const { scrollWidth, clientWidth } = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return { scrollWidth, clientWidth };
+  });
+  assert.ok(scrollWidth <= clientWidth, `${scrollWidth} pixels of content at ${clientWidth}`);
+}
+
+const STATES = {
+  async idle(demo) {
+    await demo.until("idle");
+  },
+  async generating(demo) {
+    await demo.beginLongRun();
+  },
+  async ready(demo) {
+    await demo.run({ seed: 1, maxTokens: 16 });
+    await demo.until("ready");
+  },
+  async error(demo) {
+    await demo.page.getByRole("radio", { name: "From an address" }).check();
+    await demo.page.getByLabel(/^Address of a/).fill(`${server.url}nowhere/model.gguf`);
+    await demo.generate.click();
+    await demo.until("error");
+  },
+};
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const [state, reach] of Object.entries(STATES)) {
+    test(`${state}, ${colorScheme}`, { timeout: 2 * TIMEOUT_MS }, async () => {
+      const { page, demo } = await openDemo(context, server.url);
+      await page.evaluate(() => localStorage.clear());
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.reload();
+      await reach(demo);
+      await assertAccessible(page);
+      await demo.until(state);
+      for (const width of [320, 768, 1280]) await assertFits(page, width);
+      await page.close();
+    });
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The demo's page as a visitor works it, from the build that is deployed.
+ */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { serve } from "../../scripts/serve.mjs";
+import { launch, launchProfile, TIMEOUT_MS } from "./lib/browser.mjs";
+import { openDemo } from "./lib/demo.mjs";
+import { DEMO } from "./lib/paths.mjs";
+
+const browser = await launch();
+
+test("a visit", { timeout: 3 * TIMEOUT_MS }, async (t) => {
+  const server = await serve(DEMO);
+  t.after(() => server.close());
+  const context = await browser.newContext();
+  const { page, demo, problems } = await openDemo(context, server.url);
+  const run = { prompt: "Once upon a time", seed: 42, maxTokens: 24 };
+  let text;
+
+  await t.test("nothing is downloaded before it is asked for", async () => {
+    await demo.until("idle");
+    assert.deepEqual(await page.evaluate(() => performance.getEntriesByType("resource").filter(({ name }) => name.includes(".gguf"))), []);
+  });
+
+  await t.test("the page generates from tiny-gpt2", async () => {
+    text = await demo.run(run);
+    await demo.until("ready");
+    assert.ok(text.trim().length > 20, JSON.stringify(text));
+    assert.equal(await demo.output.textContent(), run.prompt + text);
+    assert.match(await demo.status.textContent(), /^Done: \d+ tokens/);
+    assert.ok(Number(await page.getByTestId("tokens-per-second").textContent()) > 0);
+    assert.equal(await page.getByTestId("used-seed").textContent(), "42");
+    assert.equal(await page.getByTestId("stored-bytes").textContent(), "42.9 MB");
+  });
+
+  await t.test("the same seed gives the same text, another seed another", async () => {
+    assert.equal(await demo.run(run), text);
+    assert.notEqual(await demo.run({ seed: 43 }), text);
+  });
+
+  for (const [how, stop] of [
+    ["its button", () => demo.stop.click()],
+    ["the Escape key", () => page.keyboard.press("Escape")],
+  ]) {
+    await t.test(`stop by ${how} keeps the text, and the page goes on`, async () => {
+      await demo.beginLongRun();
+      await demo.until("generating");
+      await stop();
+      await page.getByText(/^Stopped by you after/).waitFor();
+      await demo.until("ready");
+      assert.ok((await demo.generated.textContent()).length > 0);
+      await page.getByRole("button", { name: "Reset" }).click();
+      assert.equal(await demo.run(run), text, "the next generation is as ever");
+    });
+  }
+
+  await t.test("an address without a model is answered in words, and the page goes on", async () => {
+    await page.getByRole("radio", { name: "From an address" }).check();
+    await page.getByLabel(/^Address of a/).fill(`${server.url}nowhere/model.gguf`);
+    await demo.generate.click();
+    await demo.until("error");
+    assert.match(await demo.error.textContent(), /not found.*Check the address.*Error code: not-found/s);
+    // The browser notes the missing file itself.
+    assert.match(problems.splice(0).join(), /^(error: Failed to load resource: [^,]*404[^,]*)?$/);
+    await page.getByRole("radio", { name: "tiny-gpt2" }).check();
+    assert.equal(await demo.run(run), text);
+    assert.equal((await demo.error.textContent()).trim(), "");
+  });
+
+  assert.deepEqual(problems, [], "no error and no violation of the page's policy");
+});
+
+test("with the network cut, the page and its model come from the device", { timeout: 3 * TIMEOUT_MS }, async (t) => {
+  const profile = mkdtempSync(join(tmpdir(), "cacher-profile-"));
+  t.after(() => rmSync(profile, { recursive: true, force: true }));
+  const server = await serve(DEMO);
+  const run = { prompt: "The old lighthouse", seed: 7, maxTokens: 24 };
+  let text;
+
+  await t.test("after a reload", async () => {
+    const context = await launchProfile(profile);
+    try {
+      const { page, demo, problems } = await openDemo(context, server.url);
+      text = await demo.run(run);
+      assert.ok(text.length > 0);
+      await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+      await server.close();
+      await context.setOffline(true);
+      await page.reload();
+      assert.equal(await demo.run(run), text);
+      assert.deepEqual(problems.filter((line) => !line.includes("ERR_INTERNET_DISCONNECTED")), []);
+    } finally {
+      await context.close();
+    }
+  });
+
+  await t.test("after the browser was closed and started again", async () => {
+    const context = await launchProfile(profile);
+    try {
+      await context.setOffline(true);
+      const { demo } = await openDemo(context, server.url);
+      assert.equal(await demo.run(run), text);
+    } finally {
+      await context.close();
+    }
+  });
+});

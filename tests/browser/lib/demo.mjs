@@ -1,0 +1,50 @@
+/**
+ * The built demo in a page, worked by its controls.
+ */
+import { watchedPage } from "./browser.mjs";
+
+/** Opens the demo at `url`. */
+export async function openDemo(context, url) {
+  const { page, problems } = await watchedPage(context);
+  await page.goto(url);
+  return { page, problems, demo: new Demo(page) };
+}
+
+export class Demo {
+  constructor(page) {
+    this.page = page;
+    for (const id of ["prompt", "generate", "stop", "output", "generated", "status", "error"]) {
+      this[id] = page.getByTestId(id);
+    }
+  }
+
+  /** Waits until the page is in one of `states`. */
+  async until(...states) {
+    await this.page.locator(states.map((state) => `main[data-state="${state}"]`).join()).waitFor();
+  }
+
+  /** Generates to the end; the text made. */
+  async run({ prompt, seed, maxTokens }) {
+    if (prompt !== undefined) await this.prompt.fill(prompt);
+    if (seed !== undefined) await this.page.getByLabel("Seed", { exact: true }).fill(String(seed));
+    if (maxTokens !== undefined) await this.page.getByLabel("Max tokens", { exact: true }).fill(String(maxTokens));
+    await this.generate.click();
+    await this.until("ready", "error");
+    return this.generated.textContent();
+  }
+
+  /** Begins a generation of a thousand tokens: so hot that the model does not end its text itself. */
+  async beginLongRun() {
+    const settings = { Temperature: 2, "Top-p": 1, "Top-k": 0, "Max tokens": 1000, Seed: 3 };
+    for (const [label, value] of Object.entries(settings)) {
+      await this.page.getByLabel(label, { exact: true }).fill(String(value));
+    }
+    await this.generate.click();
+    await this.untilText();
+  }
+
+  /** Waits until the generation has written something. */
+  async untilText() {
+    await this.page.locator('[data-testid="generated"]:not(:empty)').waitFor();
+  }
+}
