@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 /// Largest `config.json` that is read, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 
+/// The most that a wasm32 memory can hold, in bytes.
+const ADDRESS_SPACE: u64 = 1 << 32;
+
 /// Shape and switches of a GPT-2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -118,6 +121,19 @@ impl Config {
             let known = end_of_text.filter(|&id| (id as usize) < self.vocab_size);
             self.eos_token_ids.extend(known);
         }
+    }
+
+    /// Errors where the weights in f32 would leave no room for anything else in
+    /// a tab: an eighth of the address space stays free.
+    pub fn require_memory(&self) -> Result<()> {
+        let needed = self.parameters().saturating_mul(4);
+        if needed <= ADDRESS_SPACE - ADDRESS_SPACE / 8 {
+            return Ok(());
+        }
+        Err(Error::OutOfMemory {
+            needed,
+            purpose: "for the weights in f32, a tab's wasm memory ends at 4 GiB".into(),
+        })
     }
 
     /// Width of one attention head.

@@ -7,9 +7,6 @@ use crate::error::{Error, Result};
 use candle_core::quantized::GgmlDType;
 use std::collections::HashSet;
 
-/// The most that a wasm32 memory can hold, in bytes.
-const ADDRESS_SPACE: u64 = 1 << 32;
-
 /// What the header said: which bytes are what.
 pub struct Plan {
     /// By position in the file.
@@ -119,13 +116,7 @@ impl Plan {
         padding: u64,
         tokenizer: Option<TokenizerLists>,
     ) -> Result<Self> {
-        let needed = config.parameters().saturating_mul(4);
-        if needed > ADDRESS_SPACE - ADDRESS_SPACE / 8 {
-            return Err(Error::OutOfMemory {
-                needed,
-                purpose: "for the weights in f32, a tab's wasm memory ends at 4 GiB".into(),
-            });
-        }
+        config.require_memory()?;
         let mut seen = HashSet::new();
         let mut end = 0;
         for entry in &entries {

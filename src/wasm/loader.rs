@@ -26,10 +26,13 @@ impl ModelLoader {
         Self::default()
     }
 
-    /// `config.json`; safetensors need it before their first bytes.
+    /// `config.json`; safetensors need it before their first bytes. A model that
+    /// does not fit is refused here, before its weights are fetched.
     #[wasm_bindgen(js_name = setConfig)]
     pub fn set_config(&mut self, config_json: &[u8]) -> Result<(), Error> {
-        self.config = Some(Config::from_json(config_json)?);
+        let config = Config::from_json(config_json)?;
+        config.require_memory()?;
+        self.config = Some(config);
         Ok(())
     }
 
