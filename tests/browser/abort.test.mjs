@@ -25,7 +25,7 @@ async function assertWorks(page) {
 }
 
 for (const worker of [true, false]) {
-  test(`${worker ? "in a worker" : "on the page's thread"}`, { timeout: 2 * TIMEOUT_MS }, async (t) => {
+  test(worker ? "in a worker" : "on the page's thread", { timeout: 2 * TIMEOUT_MS }, async (t) => {
     const { page, problems } = await openLibrary(browser, server);
     await page.evaluate(async (worker) => {
       globalThis.cacher = await kit.Cacher.load({ model: "tiny-gpt2", worker });
@@ -135,7 +135,8 @@ for (const worker of [true, false]) {
 }
 
 for (const worker of [true, false]) {
-  test(`a load aborted in its download, ${worker ? "worker" : "page's thread"}, goes on from there`, { timeout: TIMEOUT_MS }, async () => {
+  const where = worker ? "in a worker" : "on the page's thread";
+  test(`a load aborted in its download ${where} goes on from there`, { timeout: TIMEOUT_MS }, async () => {
     const bytes = tinyModel();
     const half = bytes.length >> 1;
     server.files[MODEL] = { body: bytes, holdAt: [half] };

@@ -23,7 +23,7 @@ function assertClose(actual, expected, tolerance = 1e-4) {
 }
 
 for (const worker of [true, false]) {
-  test(`${worker ? "in a worker" : "on the page's thread"}`, { timeout: 2 * TIMEOUT_MS }, async (t) => {
+  test(worker ? "in a worker" : "on the page's thread", { timeout: 2 * TIMEOUT_MS }, async (t) => {
     const { page, problems } = await openLibrary(browser, server);
     const model = await page.evaluate(async (worker) => {
       globalThis.cacher = await kit.Cacher.load({ model: "/fixtures/mini-a/", worker });

@@ -14,7 +14,7 @@ const server = await serveLibrary();
 test.after(() => server.close());
 
 for (const worker of [true, false]) {
-  test(`${worker ? "in a worker" : "on the page's thread"}`, { timeout: 2 * TIMEOUT_MS }, async (t) => {
+  test(worker ? "in a worker" : "on the page's thread", { timeout: 2 * TIMEOUT_MS }, async (t) => {
     const { page, problems } = await openLibrary(browser, server);
     await page.evaluate(async (worker) => {
       globalThis.cacher = await kit.Cacher.load({ model: "tiny-gpt2", worker });

@@ -58,7 +58,8 @@ for (const vouched of [true, false]) {
   const folder = vouched ? "/listed/" : "/plain/";
   const path = `${folder}model.safetensors`;
 
-  test(`a download ${vouched ? "with" : "without"} a manifest goes on where it broke, also after a reload`, { timeout: 2 * TIMEOUT_MS }, async () => {
+  const name = `a download ${vouched ? "with" : "without"} a manifest goes on where it broke, also after a reload`;
+  test(name, { timeout: 2 * TIMEOUT_MS }, async () => {
     if (vouched) Object.assign(server.files, listedFolder(folder, files));
     else for (const [name, bytes] of Object.entries(files)) server.files[folder + name] = bytes;
     server.files[path] = { body: weights, holdAt: [FIRST, SECOND] };

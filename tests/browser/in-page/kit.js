@@ -83,7 +83,8 @@ function settled(request) {
 /** Flips one bit in the middle of the largest stored file, in place. */
 export async function flipStoredBit(backend) {
   if (backend === "opfs") {
-    const files = await Promise.all(Object.values(await opfsFiles()).map(async (handle) => ({ handle, file: await handle.getFile() })));
+    const handles = Object.values(await opfsFiles());
+    const files = await Promise.all(handles.map(async (handle) => ({ handle, file: await handle.getFile() })));
     const { handle, file } = files.sort((a, b) => b.file.size - a.file.size)[0];
     const at = file.size >> 1;
     const [byte] = new Uint8Array(await file.slice(at, at + 1).arrayBuffer());

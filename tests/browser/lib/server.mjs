@@ -78,16 +78,12 @@ export async function startServer({ folders = {}, files = {}, headers = {} } = {
     return response.write(part);
   });
 
-  let port = 0;
-  const open = () =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
-    });
-  await open();
-  ({ port } = server.address());
+  await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", resolve);
+  });
   return {
-    url: `http://127.0.0.1:${port}/`,
+    url: `http://127.0.0.1:${server.address().port}/`,
     files,
     /** `{ method, path, range, sent }` of every request since the last `forget`. */
     requests,
@@ -98,7 +94,6 @@ export async function startServer({ folders = {}, files = {}, headers = {} } = {
     cut() {
       for (const response of held) response.destroy();
     },
-    open,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
