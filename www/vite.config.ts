@@ -14,9 +14,6 @@ export default defineConfig({
   base: "./",
   plugins: [svelte(), contentSecurityPolicy(), precache(), models()],
   worker: { format: "es" },
-  // The package finds its worker and wasm beside its own files; pre-bundling
-  // would move its code away from them.
-  optimizeDeps: { exclude: ["cacher-wasm"] },
   build: {
     target: "es2022",
     assetsInlineLimit: 0,
