@@ -108,9 +108,9 @@ impl Reference {
         let asked = rows.logits.indices(n);
         if !asked.is_empty() {
             if asked.len() < n {
-                let asked: Vec<u32> = asked.iter().map(|&row| row as u32).collect();
-                let asked = Tensor::from_vec(asked, rows.logits.indices(n).len(), &Device::Cpu)?;
-                x = x.index_select(&asked, 0)?;
+                let indices: Vec<u32> = asked.iter().map(|&row| row as u32).collect();
+                let indices = Tensor::from_vec(indices, asked.len(), &Device::Cpu)?;
+                x = x.index_select(&indices, 0)?;
             }
             let logits = self.ln_f.forward(&x)?.matmul(&self.wte.t()?)?;
             output.logits = values(&logits)?;
