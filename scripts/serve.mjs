@@ -3,11 +3,10 @@
  *
  * Its headers are what the demo needs wherever it is hosted: cross-origin
  * isolation, the condition for shared memory and precise timers, and types that
- * are never guessed. Ranges and ETags come from sirv.
+ * are never guessed. Ranges, ETags and types come from `send`.
  */
 import { createServer } from "node:http";
-import { extname } from "node:path";
-import sirv from "sirv";
+import send from "send";
 
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -17,14 +16,11 @@ const ISOLATION = {
   "X-Content-Type-Options": "nosniff",
 };
 
-/** Types sirv does not know. */
-const TYPES = { ".gguf": "application/octet-stream", ".safetensors": "application/octet-stream" };
-
 /** Vite puts a hash of its contents into the name of each of these. */
-const HASHED = /^\/assets\/.*-[\w-]{8}\.\w+$/;
+const HASHED = /\/assets\/.*-[\w-]{8}\.\w+$/;
 
 /**
- * Starts the server. The folder is listed once: files added or changed later are not seen.
+ * Starts the server.
  *
  * @param {string} folder what to serve
  * @param {{ port?: number, headers?: Record<string, string> }} options port 0, the default, is any
@@ -33,25 +29,25 @@ const HASHED = /^\/assets\/.*-[\w-]{8}\.\w+$/;
  *   where the port is taken
  */
 export async function serve(folder, { port = 0, headers = {} } = {}) {
-  const files = sirv(folder, {
-    etag: true,
-    setHeaders(response, pathname) {
-      const type = TYPES[extname(pathname)];
-      if (type !== undefined) response.setHeader("Content-Type", type);
-      response.setHeader(
-        "Cache-Control",
-        HASHED.test(pathname) ? "public, max-age=31536000, immutable" : "no-cache",
-      );
-    },
-  });
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries({ ...ISOLATION, ...headers })) {
       response.setHeader(name, value);
     }
-    files(request, response, () => {
+    const notFound = () => {
       response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
       response.end("Not found\n");
-    });
+    };
+    const [pathname] = request.url.split("?");
+    const cache = HASHED.test(pathname) ? "public, max-age=31536000, immutable" : "no-cache";
+    send(request, pathname, { root: folder, cacheControl: false })
+      .on("headers", () => response.setHeader("Cache-Control", cache))
+      .on("directory", notFound)
+      .on("error", (error) => {
+        if (error.status < 500 && error.status !== 416) return notFound();
+        response.writeHead(error.status, error.headers);
+        response.end();
+      })
+      .pipe(response);
   });
   await new Promise((resolve, reject) => {
     server.once("error", reject);
