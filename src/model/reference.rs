@@ -168,7 +168,7 @@ impl Model for Reference {
     }
 
     fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
-        for rows in batch.iter_mut() {
+        for rows in batch.iter() {
             check_tokens(rows.tokens, self.config.vocab_size)?;
             if rows.tokens.is_empty() {
                 return Err(Error::argument("tokens", "must not be empty"));
@@ -176,9 +176,24 @@ impl Model for Reference {
             if !rows.kv.fits(&self.config) {
                 return Err(Error::argument("kv", "was made for another model"));
             }
+            let asked = rows.logits.indices(rows.tokens.len());
+            if asked.iter().any(|&row| row >= rows.tokens.len()) {
+                return Err(Error::argument("logits", "asks for a row that is not run"));
+            }
+        }
+        for rows in batch.iter_mut() {
             rows.kv.reserve(rows.tokens.len())?;
         }
-        batch.iter_mut().map(|rows| self.run(rows, taps)).collect()
+        let starts: Vec<usize> = batch.iter().map(|rows| rows.kv.len()).collect();
+        let outputs: Result<Vec<Output>> =
+            batch.iter_mut().map(|rows| self.run(rows, taps)).collect();
+        if outputs.is_err() {
+            // Sequences that ran before the one at fault.
+            for (rows, start) in batch.iter_mut().zip(starts) {
+                rows.kv.truncate(start);
+            }
+        }
+        outputs
     }
 }
 
@@ -225,4 +240,75 @@ fn causal_mask(start: usize, n: usize) -> Result<Tensor> {
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LogitRows, names};
+    use super::*;
+    use std::collections::HashMap;
+
+    fn model() -> Reference {
+        let config = Config::from_json(
+            br#"{"model_type":"gpt2","n_layer":2,"n_head":2,"n_embd":8,"vocab_size":20,"n_positions":40}"#,
+        )
+        .unwrap();
+        let tensors: HashMap<String, Tensor> = names::all(&config)
+            .into_iter()
+            .map(|name| {
+                let shape = names::shape(&config, &name).unwrap();
+                let count: usize = shape.iter().product();
+                let seed = name.len() as f32;
+                let values = (0..count).map(|i| (seed + i as f32 * 0.7).sin()).collect();
+                let tensor = Tensor::from_vec::<_, f32>(values, shape, &Device::Cpu).unwrap();
+                (name, tensor)
+            })
+            .collect();
+        let weights = Weights::new(&config, tensors).unwrap();
+        Reference::new(config, weights).unwrap()
+    }
+
+    fn rows<'a>(kv: &'a mut KvCache, tokens: &'a [u32]) -> Rows<'a> {
+        let logits = LogitRows::Last;
+        Rows { kv, tokens, logits }
+    }
+
+    #[test]
+    fn a_sequence_gets_the_same_bits_alone_and_in_a_batch() {
+        let model = model();
+        let texts: [&[u32]; 3] = [&[1, 2, 3], &[4], &[5, 6, 7, 8, 9]];
+        let mut caches = texts.map(|_| model.new_kv());
+        let mut batch: Vec<Rows> = caches
+            .iter_mut()
+            .zip(texts)
+            .map(|(kv, text)| rows(kv, text))
+            .collect();
+        let together = model.forward(&mut batch, Taps::default()).unwrap();
+        for (text, output) in texts.into_iter().zip(together) {
+            let mut kv = model.new_kv();
+            let alone = model.forward(&mut [rows(&mut kv, text)], Taps::default());
+            assert_eq!(alone.unwrap()[0].logits, output.logits);
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_refused_leaves_every_cache_as_it_was() {
+        let model = model();
+        let (mut good, mut full) = (model.new_kv(), model.new_kv());
+        let tokens = [1; 39];
+        let prefill = model.forward(&mut [rows(&mut full, &tokens)], Taps::default());
+        prefill.unwrap();
+        for (bad, code) in [(&[1, 2][..], "context-overflow"), (&[20], "invalid-token")] {
+            let mut batch = [rows(&mut good, &[3, 4]), rows(&mut full, bad)];
+            let error = model.forward(&mut batch, Taps::default()).unwrap_err();
+            assert_eq!(error.code(), code);
+            assert_eq!((good.len(), full.len()), (0, 39));
+        }
+        let beyond = Rows {
+            logits: LogitRows::At(&[2]),
+            ..rows(&mut good, &[3, 4])
+        };
+        let error = model.forward(&mut [beyond], Taps::default()).unwrap_err();
+        assert_eq!(error.code(), "invalid-argument");
+    }
 }

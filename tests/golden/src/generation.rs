@@ -137,7 +137,7 @@ fn run_greedy(
         .add_generation(Input::Tokens(case.prompt.clone()), options)
         .map_err(|e| e.to_string())?;
     let mut streamed = (String::new(), Vec::new());
-    loop {
+    while scheduler.is_busy() {
         for (_, event) in scheduler.step() {
             match event {
                 Event::Chunk(chunk) => {
@@ -176,6 +176,7 @@ fn run_greedy(
             }
         }
     }
+    Err("it ended without a result".into())
 }
 
 fn unhex(hex: &str) -> Vec<u8> {

@@ -112,7 +112,7 @@ fn run(scheduler: &mut Scheduler, golden: &Prompt, worst: &mut f32) -> Result<()
     scheduler
         .add_generation(Input::Text(golden.prompt.clone()), &options)
         .map_err(|e| e.to_string())?;
-    let mut streamed = String::new();
+    let (mut streamed, mut ended) = (String::new(), false);
     while scheduler.is_busy() {
         for (_, event) in scheduler.step() {
             match event {
@@ -121,12 +121,13 @@ fn run(scheduler: &mut Scheduler, golden: &Prompt, worst: &mut f32) -> Result<()
                     same("greedy32", &result.tokens, &golden.greedy32)?;
                     same("text", &result.text, &golden.greedy32_text)?;
                     same("streamed text", &streamed, &result.text)?;
+                    ended = true;
                 }
                 other => return Err(format!("{other:?}")),
             }
         }
     }
-    Ok(())
+    same("has ended", &ended, &true)
 }
 
 fn pass(model: &dyn Model, tokens: &[u32]) -> Result<Output, String> {
