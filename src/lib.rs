@@ -6,12 +6,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`model`] | GPT-2: config, streamed weights, KV cache, the forward pass |
+//! | [`engine`] | GPT-2 fast: packed weights, hand-written kernels, threads |
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |
 //!
 //! Nothing outside `wasm` knows JavaScript, so all of it is tested natively.
 
+// Sleeping threads are only nightly's, and only the build with threads has any.
+#![cfg_attr(target_feature = "atomics", feature(stdarch_wasm_atomic_wait))]
+
+pub mod engine;
 pub mod error;
 pub mod generate;
 pub mod model;

@@ -40,7 +40,7 @@ pub type Clock = fn() -> f64;
 
 /// A model and the jobs that share it.
 pub struct Scheduler {
-    model: Box<dyn Model>,
+    model: Rc<dyn Model>,
     tokenizer: Option<Rc<Tokenizer>>,
     clock: Clock,
     jobs: BTreeMap<JobId, Job>,
@@ -50,7 +50,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(model: Box<dyn Model>, tokenizer: Option<Rc<Tokenizer>>, clock: Clock) -> Self {
+    pub fn new(model: Rc<dyn Model>, tokenizer: Option<Rc<Tokenizer>>, clock: Clock) -> Self {
         Self {
             model,
             tokenizer,

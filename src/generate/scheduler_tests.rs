@@ -4,7 +4,7 @@
 use super::*;
 use crate::generate::FinishReason;
 use crate::generate::generation::PREFILL_CHUNK;
-use crate::model::{Config, Output};
+use crate::model::{Config, KvFormat, Output};
 use std::collections::HashMap;
 
 const VOCAB_SIZE: usize = 300;
@@ -28,6 +28,10 @@ impl Counting {
 }
 
 impl Model for Counting {
+    fn kv_format(&self) -> KvFormat {
+        KvFormat::F32
+    }
+
     fn config(&self) -> &Config {
         &self.0
     }
@@ -68,7 +72,7 @@ fn tokenizer() -> Rc<Tokenizer> {
 }
 
 fn scheduler() -> Scheduler {
-    Scheduler::new(Box::new(Counting::new()), Some(tokenizer()), || 0.0)
+    Scheduler::new(Rc::new(Counting::new()), Some(tokenizer()), || 0.0)
 }
 
 fn greedy(max_tokens: usize) -> GenerateOptions {
@@ -338,7 +342,7 @@ fn bad_input_is_refused_before_anything_runs() {
 
 #[test]
 fn a_model_without_a_tokenizer_works_on_ids_alone() {
-    let mut scheduler = Scheduler::new(Box::new(Counting::new()), None, || 0.0);
+    let mut scheduler = Scheduler::new(Rc::new(Counting::new()), None, || 0.0);
     let text = Input::Text("A".into());
     let error = scheduler.add_generation(text, &greedy(1)).unwrap_err();
     assert_eq!(error, Error::NoTokenizer);

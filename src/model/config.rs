@@ -5,6 +5,7 @@
 //! Fields and defaults are those of `GPT2Config` in transformers
 //! (`models/gpt2/configuration_gpt2.py`).
 
+use super::Dtype;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -77,6 +78,23 @@ impl Config {
         Ok(config)
     }
 
+    /// As a `config.json`.
+    pub fn to_json(&self) -> Value {
+        serde_json::json!({
+            "model_type": "gpt2",
+            "vocab_size": self.vocab_size,
+            "n_positions": self.n_positions,
+            "n_embd": self.n_embd,
+            "n_layer": self.n_layer,
+            "n_head": self.n_head,
+            "n_inner": self.n_inner,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
+            "scale_attn_weights": self.scale_attn_weights,
+            "scale_attn_by_inverse_layer_idx": self.scale_attn_by_inverse_layer_idx,
+            "eos_token_id": self.eos_token_ids,
+        })
+    }
+
     /// Checks that the dimensions fit each other and a browser tab.
     pub fn validate(&self) -> Result<()> {
         for (name, value, most) in [
@@ -123,16 +141,19 @@ impl Config {
         }
     }
 
-    /// Errors where the weights in f32 would leave no room for anything else in
-    /// a tab: an eighth of the address space stays free.
-    pub fn require_memory(&self) -> Result<()> {
-        let needed = self.parameters().saturating_mul(4);
+    /// Errors where the weights would leave no room for anything else in a tab:
+    /// an eighth of the address space stays free.
+    pub fn require_memory(&self, dtype: Dtype) -> Result<()> {
+        let needed = self.parameters().saturating_mul(dtype.bits_per_weight()) / 8;
         if needed <= ADDRESS_SPACE - ADDRESS_SPACE / 8 {
             return Ok(());
         }
         Err(Error::OutOfMemory {
             needed,
-            purpose: "for the weights in f32, a tab's wasm memory ends at 4 GiB".into(),
+            purpose: format!(
+                "for the weights in {}, a tab's wasm memory ends at 4 GiB",
+                dtype.name()
+            ),
         })
     }
 

@@ -2,28 +2,24 @@
 
 use super::convert;
 use super::plan::Entry;
+use super::sink::Sink;
 use crate::error::{Error, Result};
 use candle_core::quantized::GgmlDType;
 
 /// Elements decoded at a time; a multiple of every block size.
 const SLAB_ELEMENTS: usize = 1 << 14;
 
-/// A tensor that has arrived.
-pub struct Decoded {
-    pub values: Vec<f32>,
-    /// Bytes it took in the file: how fine its format is.
-    bytes: u64,
-}
-
 /// A tensor being decoded.
 pub struct Filling {
-    values: Vec<f32>,
+    name: String,
+    dtype: GgmlDType,
     done: usize,
-    /// Where `values` hold the embedding already and its second copy arrives.
+    /// Where this is the embedding's second copy.
     second: Option<SecondCopy>,
     /// Undecoded bytes, in a buffer aligned for every block type.
     slab: Vec<u64>,
     slab_bytes: usize,
+    decoded: Vec<f32>,
 }
 
 /// The tied head, which some converters write as a tensor of its own, often in
@@ -42,56 +38,45 @@ struct SecondCopy {
 const UNTIED: f64 = 0.25;
 
 impl SecondCopy {
-    fn compare(&mut self, first: &mut [f32], second: &[f32]) {
-        for (first, &second) in first.iter_mut().zip(second) {
-            self.difference += f64::from(*first - second).powi(2);
-            self.norm += f64::from(*first).powi(2);
-            if self.finer {
-                *first = second;
-            }
+    fn compare(&mut self, first: &[f32], second: &[f32]) {
+        for (&first, &second) in first.iter().zip(second) {
+            self.difference += f64::from(first - second).powi(2);
+            self.norm += f64::from(first).powi(2);
         }
     }
 }
 
 impl Filling {
-    /// `earlier` is what arrived under this name before.
-    pub fn new(entry: &Entry, earlier: Option<Decoded>) -> Result<Self> {
-        let slab_bytes = SLAB_ELEMENTS / entry.dtype.block_size() * entry.dtype.type_size();
-        let slab = vec![0; slab_bytes.div_ceil(8)];
-        if let Some(first) = earlier {
-            return Ok(Self {
-                values: first.values,
-                done: 0,
-                second: Some(SecondCopy {
-                    finer: entry.bytes > first.bytes,
-                    difference: 0.0,
-                    norm: 0.0,
-                }),
-                slab,
-                slab_bytes: 0,
-            });
+    /// `earlier`: bytes that the same weight took where it came before.
+    pub fn new(
+        entry: &Entry,
+        name: &str,
+        earlier: Option<u64>,
+        sink: &mut dyn Sink,
+    ) -> Result<Self> {
+        let second = earlier.map(|bytes| SecondCopy {
+            finer: entry.bytes > bytes,
+            difference: 0.0,
+            norm: 0.0,
+        });
+        if second.as_ref().is_none_or(|second| second.finer) {
+            sink.begin(name, entry.transposed)?;
         }
-        let elements = entry.shape.iter().product();
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(elements)
-            .map_err(|_| Error::OutOfMemory {
-                needed: elements as u64 * 4,
-                purpose: format!("for {}", entry.name),
-            })?;
-        values.resize(elements, 0.0);
+        let slab_bytes = SLAB_ELEMENTS / entry.dtype.block_size() * entry.dtype.type_size();
         Ok(Self {
-            values,
+            name: name.to_owned(),
+            dtype: entry.dtype,
             done: 0,
-            second: None,
-            slab,
+            second,
+            slab: vec![0; slab_bytes.div_ceil(8)],
             slab_bytes: 0,
+            decoded: vec![0.0; SLAB_ELEMENTS],
         })
     }
 
     /// Takes the tensor's next bytes.
-    pub fn push(&mut self, dtype: GgmlDType, mut bytes: &[u8]) -> Result<()> {
-        let full = SLAB_ELEMENTS / dtype.block_size() * dtype.type_size();
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut dyn Sink) -> Result<()> {
+        let full = SLAB_ELEMENTS / self.dtype.block_size() * self.dtype.type_size();
         while !bytes.is_empty() {
             let count = bytes.len().min(full - self.slab_bytes);
             let slab: &mut [u8] = bytemuck::cast_slice_mut(&mut self.slab);
@@ -99,32 +84,34 @@ impl Filling {
             self.slab_bytes += count;
             bytes = &bytes[count..];
             if self.slab_bytes == full {
-                self.flush(dtype)?;
+                self.flush(sink)?;
             }
         }
         Ok(())
     }
 
     /// Decodes what has come, which is whole blocks.
-    pub fn flush(&mut self, dtype: GgmlDType) -> Result<()> {
-        let elements = self.slab_bytes / dtype.type_size() * dtype.block_size();
+    fn flush(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let elements = self.slab_bytes / self.dtype.type_size() * self.dtype.block_size();
         let slab: &[u8] = bytemuck::cast_slice(&self.slab);
-        let out = &mut self.values[self.done..self.done + elements];
-        match &mut self.second {
-            None => convert::to_f32(dtype, &slab[..self.slab_bytes], out)?,
-            Some(second) => {
-                let mut decoded = vec![0.0; elements];
-                convert::to_f32(dtype, &slab[..self.slab_bytes], &mut decoded)?;
-                second.compare(out, &decoded);
-            }
+        let decoded = &mut self.decoded[..elements];
+        convert::to_f32(self.dtype, &slab[..self.slab_bytes], decoded)?;
+        if let Some(second) = &mut self.second {
+            let mut first = vec![0.0; elements];
+            sink.read(&self.name, self.done, &mut first);
+            second.compare(&first, decoded);
+        }
+        if self.second.as_ref().is_none_or(|second| second.finer) {
+            sink.push(decoded);
         }
         self.done += elements;
         self.slab_bytes = 0;
         Ok(())
     }
 
-    /// What has arrived, all of it.
-    pub fn finish(self, entry: &Entry) -> Result<Decoded> {
+    /// All of the tensor has come.
+    pub fn finish(mut self, sink: &mut dyn Sink) -> Result<()> {
+        self.flush(sink)?;
         if let Some(second) = self.second
             && second.difference > UNTIED * second.norm
         {
@@ -132,9 +119,6 @@ impl Filling {
                 "output.weight is not the embedding: the head is not tied".into(),
             ));
         }
-        Ok(Decoded {
-            values: self.values,
-            bytes: entry.bytes,
-        })
+        Ok(())
     }
 }

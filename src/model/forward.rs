@@ -7,7 +7,7 @@
 //! any of them. Logits are computed only for the rows that ask, taps only when
 //! asked.
 
-use super::{Config, KvCache};
+use super::{Config, KvCache, KvFormat};
 use crate::error::{Error, Result};
 
 /// Rows of one sequence: its next tokens, in order.
@@ -77,9 +77,12 @@ pub trait Model {
     /// Errors: `invalid-token`, `context-overflow`, `out-of-memory`.
     fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>>;
 
+    /// How its caches store keys and values.
+    fn kv_format(&self) -> KvFormat;
+
     /// An empty cache for a new sequence.
     fn new_kv(&self) -> KvCache {
-        KvCache::new(self.config())
+        KvCache::new(self.config(), self.kv_format())
     }
 }
 
@@ -93,4 +96,23 @@ pub fn check_tokens(tokens: &[u32], vocab_size: usize) -> Result<()> {
             vocab_size,
         }),
     }
+}
+
+/// Refuses a batch that `model` cannot run, before anything has changed.
+pub fn check_batch(model: &(impl Model + ?Sized), batch: &[Rows]) -> Result<()> {
+    let config = model.config();
+    for rows in batch {
+        check_tokens(rows.tokens, config.vocab_size)?;
+        if rows.tokens.is_empty() {
+            return Err(Error::argument("tokens", "must not be empty"));
+        }
+        if !rows.kv.fits(config, model.kv_format()) {
+            return Err(Error::argument("kv", "was made for another model"));
+        }
+        let asked = rows.logits.indices(rows.tokens.len());
+        if asked.iter().any(|&row| row >= rows.tokens.len()) {
+            return Err(Error::argument("logits", "asks for a row that is not run"));
+        }
+    }
+    Ok(())
 }

@@ -44,7 +44,7 @@ pub struct TensorInfo {
 }
 
 /// The lists a tokenizer is made of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TokenizerLists {
     pub tokens: Vec<String>,
     pub merges: Vec<String>,

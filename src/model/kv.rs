@@ -8,33 +8,48 @@
 //! which modifies shared storage in place).
 
 use super::Config;
+use super::aligned::AlignedBytes;
+use super::kv_head::HeadLayout;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// Positions a block holds.
 pub const BLOCK_TOKENS: usize = 32;
 
-/// Keys and values of one sequence, f32.
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// A block is `[n_layer, 2 (keys, values), 32, n_embd]`, a position's heads
+    /// side by side as the projection makes them.
+    F32,
+    /// A byte a number: a block is `[n_layer, n_head]` of [`HeadLayout`]. A
+    /// quarter of the memory.
+    Q8,
+}
+
+/// Keys and values of one sequence.
 ///
 /// Positions are absolute, as GPT-2 learned them: only a prefix can be kept,
 /// nothing can be moved.
 #[derive(Debug, Clone)]
 pub struct KvCache {
+    format: KvFormat,
     n_layer: usize,
+    n_head: usize,
     n_embd: usize,
     n_positions: usize,
     len: usize,
-    /// `blocks[i]` holds positions `32 * i ..`; laid out as
-    /// `[n_layer, 2 (keys, values), 32, n_embd]`, a position's heads side by
-    /// side as the projection makes them.
-    blocks: Vec<Arc<Vec<f32>>>,
+    /// `blocks[i]` holds positions `32 * i ..`
+    blocks: Vec<Arc<AlignedBytes>>,
 }
 
 impl KvCache {
     /// An empty cache for sequences of the model `config` describes.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, format: KvFormat) -> Self {
         Self {
+            format,
             n_layer: config.n_layer,
+            n_head: config.n_head,
             n_embd: config.n_embd,
             n_positions: config.n_positions,
             len: 0,
@@ -54,13 +69,19 @@ impl KvCache {
 
     /// Bytes of the blocks this cache refers to, shared ones counted in full.
     pub fn bytes(&self) -> usize {
-        self.blocks.len() * self.block_len() * size_of::<f32>()
+        self.blocks.len() * self.block_bytes()
     }
 
-    /// True where this cache was made for models of this shape.
-    pub fn fits(&self, config: &Config) -> bool {
-        (self.n_layer, self.n_embd, self.n_positions)
-            == (config.n_layer, config.n_embd, config.n_positions)
+    /// True where this cache was made for models of this shape, in this format.
+    pub fn fits(&self, config: &Config, format: KvFormat) -> bool {
+        self.format == format
+            && (self.n_layer, self.n_head, self.n_embd, self.n_positions)
+                == (
+                    config.n_layer,
+                    config.n_head,
+                    config.n_embd,
+                    config.n_positions,
+                )
     }
 
     /// Forgets every position from `len` on.
@@ -81,14 +102,7 @@ impl KvCache {
             });
         }
         while self.blocks.len() * BLOCK_TOKENS < needed {
-            let mut block = Vec::new();
-            block
-                .try_reserve_exact(self.block_len())
-                .map_err(|_| Error::OutOfMemory {
-                    needed: (self.block_len() * size_of::<f32>()) as u64,
-                    purpose: "for a block of the KV cache".into(),
-                })?;
-            block.resize(self.block_len(), 0.0);
+            let block = AlignedBytes::zeroed(self.block_bytes(), "for a block of the KV cache")?;
             self.blocks.push(Arc::new(block));
         }
         Ok(())
@@ -98,11 +112,28 @@ impl KvCache {
     /// reserved position `len() + row`.
     pub fn write(&mut self, layer: usize, row: usize, key: &[f32], value: &[f32]) {
         let position = self.len + row;
-        let at = self.offset(layer, position % BLOCK_TOKENS);
-        let (n_embd, to_value) = (self.n_embd, BLOCK_TOKENS * self.n_embd);
+        let (slot, n_embd) = (position % BLOCK_TOKENS, self.n_embd);
+        let heads = self.head_layout();
         let block = Arc::make_mut(&mut self.blocks[position / BLOCK_TOKENS]);
-        block[at..at + n_embd].copy_from_slice(key);
-        block[at + to_value..at + to_value + n_embd].copy_from_slice(value);
+        match self.format {
+            KvFormat::F32 => {
+                let at = (layer * 2 * BLOCK_TOKENS + slot) * n_embd;
+                let to_value = BLOCK_TOKENS * n_embd;
+                let block = block.floats_mut();
+                block[at..at + n_embd].copy_from_slice(key);
+                block[at + to_value..at + to_value + n_embd].copy_from_slice(value);
+            }
+            KvFormat::Q8 => {
+                let parts = block.chunks_exact_mut(heads.bytes());
+                for ((part, key), value) in parts
+                    .skip(layer * self.n_head)
+                    .zip(key.chunks_exact(heads.head_dim))
+                    .zip(value.chunks_exact(heads.head_dim))
+                {
+                    heads.store(part, slot, key, value);
+                }
+            }
+        }
     }
 
     /// Makes `count` written positions part of the cache.
@@ -113,26 +144,69 @@ impl KvCache {
     /// Keys and values of `layer` for the first `positions` (committed or
     /// written), each `[positions, n_embd]`.
     pub fn gather(&self, layer: usize, positions: usize) -> (Vec<f32>, Vec<f32>) {
-        let mut keys = Vec::with_capacity(positions * self.n_embd);
-        let mut values = Vec::with_capacity(positions * self.n_embd);
-        for (index, block) in self.blocks.iter().enumerate() {
-            let held = positions
-                .saturating_sub(index * BLOCK_TOKENS)
-                .min(BLOCK_TOKENS);
-            let at = self.offset(layer, 0);
-            let to_value = BLOCK_TOKENS * self.n_embd;
-            keys.extend_from_slice(&block[at..at + held * self.n_embd]);
-            values.extend_from_slice(&block[at + to_value..at + to_value + held * self.n_embd]);
+        let n_embd = self.n_embd;
+        let mut keys = vec![0.0; positions * n_embd];
+        let mut values = vec![0.0; positions * n_embd];
+        let heads = self.head_layout();
+        let rows = keys
+            .chunks_exact_mut(n_embd)
+            .zip(values.chunks_exact_mut(n_embd));
+        for (position, (key, value)) in rows.enumerate() {
+            let block = &self.blocks[position / BLOCK_TOKENS];
+            let slot = position % BLOCK_TOKENS;
+            match self.format {
+                KvFormat::F32 => {
+                    let at = (layer * 2 * BLOCK_TOKENS + slot) * n_embd;
+                    let to_value = BLOCK_TOKENS * n_embd;
+                    let block = block.floats();
+                    key.copy_from_slice(&block[at..at + n_embd]);
+                    value.copy_from_slice(&block[at + to_value..at + to_value + n_embd]);
+                }
+                KvFormat::Q8 => {
+                    let parts = block.chunks_exact(heads.bytes());
+                    for ((part, key), value) in parts
+                        .skip(layer * self.n_head)
+                        .zip(key.chunks_exact_mut(heads.head_dim))
+                        .zip(value.chunks_exact_mut(heads.head_dim))
+                    {
+                        heads.load(part, slot, key, value);
+                    }
+                }
+            }
         }
         (keys, values)
     }
 
-    fn block_len(&self) -> usize {
-        self.n_layer * 2 * BLOCK_TOKENS * self.n_embd
+    /// How one head lies in a block of [`KvFormat::Q8`].
+    pub fn head_layout(&self) -> HeadLayout {
+        HeadLayout {
+            head_dim: self.n_embd / self.n_head,
+        }
     }
 
-    fn offset(&self, layer: usize, slot: usize) -> usize {
-        (layer * 2 * BLOCK_TOKENS + slot) * self.n_embd
+    /// The blocks, in order, for a pass that writes the reserved positions:
+    /// those that it writes to are this cache's own.
+    pub fn blocks_to_write(&mut self) -> Vec<*mut u8> {
+        let first = self.len / BLOCK_TOKENS;
+        let blocks = self.blocks.iter_mut().enumerate();
+        blocks
+            .map(|(index, block)| {
+                if index >= first {
+                    Arc::make_mut(block).as_mut_ptr()
+                } else {
+                    block.as_ptr().cast_mut()
+                }
+            })
+            .collect()
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.n_layer
+            * match self.format {
+                KvFormat::F32 => 2 * BLOCK_TOKENS * self.n_embd * size_of::<f32>(),
+                KvFormat::Q8 => self.n_head * self.head_layout().bytes(),
+            }
     }
 }
 
@@ -149,7 +223,10 @@ mod tests {
         let config = format!(
             r#"{{"model_type":"gpt2","n_layer":{N_LAYER},"n_embd":{N_EMBD},"n_head":1,"n_positions":{N_POSITIONS}}}"#
         );
-        KvCache::new(&Config::from_json(config.as_bytes()).unwrap())
+        KvCache::new(
+            &Config::from_json(config.as_bytes()).unwrap(),
+            KvFormat::F32,
+        )
     }
 
     /// Appends positions whose numbers tell `tag`, layer and place.
@@ -243,5 +320,36 @@ mod tests {
         cache.write(0, 0, &[9.0, 9.0], &[9.0, 9.0]);
         append(&mut cache, 2.0, 2);
         check(&cache, &[(1.0, 0), (1.0, 1), (1.0, 2), (2.0, 3), (2.0, 4)]);
+    }
+
+    #[test]
+    fn the_8_bit_format_keeps_every_number_within_half_a_step() {
+        let config = Config::from_json(
+            br#"{"model_type":"gpt2","n_layer":2,"n_embd":10,"n_head":2,"n_positions":80}"#,
+        );
+        let mut cache = KvCache::new(&config.unwrap(), KvFormat::Q8);
+        cache.reserve(40).unwrap();
+        let number = |layer: usize, row: usize, d: usize| {
+            ((layer * 1000 + row * 17 + d) as f32 * 0.37).sin() * (1.0 + row as f32)
+        };
+        for layer in 0..2 {
+            for row in 0..40 {
+                let key: Vec<f32> = (0..10).map(|d| number(layer, row, d)).collect();
+                let value: Vec<f32> = key.iter().map(|x| x * -2.0).collect();
+                cache.write(layer, row, &key, &value);
+            }
+        }
+        cache.commit(40);
+        for layer in 0..2 {
+            let (keys, values) = cache.gather(layer, 40);
+            for row in 0..40 {
+                for d in 0..10 {
+                    let exact = number(layer, row, d);
+                    let step = (1.0 + row as f32) / 127.0;
+                    assert!((keys[row * 10 + d] - exact).abs() <= step / 2.0);
+                    assert!((values[row * 10 + d] + 2.0 * exact).abs() <= step);
+                }
+            }
+        }
     }
 }

@@ -6,29 +6,62 @@
 //! lengths and names are checked against the config before anything is
 //! allocated for them; a file that ends early is known to have.
 
-use super::filling::{Decoded, Filling};
+use super::filling::Filling;
 use super::gguf::TokenizerLists;
-use super::names::{self, Role};
+use super::names::Role;
 use super::plan::Plan;
-use super::{Config, Weights, gguf, safetensors};
+use super::sink::{FloatSink, Sink};
+use super::{Config, Dtype, Weights, gguf, safetensors};
+use crate::engine::packed::Packed;
 use crate::error::{Error, Result};
-use candle_core::{Device, Tensor};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 /// What a file gave.
 pub struct Loaded {
     pub config: Config,
-    pub weights: Weights,
+    pub weights: LoadedWeights,
     /// The tokenizer of a GGUF file, where it has one.
     pub tokenizer: Option<TokenizerLists>,
     /// SHA-256 of the whole file.
     pub sha256: [u8; 32],
 }
 
+/// The weights in the form that their dtype runs from.
+pub enum LoadedWeights {
+    Tensors(Weights),
+    Packed(Packed),
+}
+
+impl LoadedWeights {
+    /// Tensors for the reference. Errors where they were packed.
+    pub fn tensors(self) -> Result<Weights> {
+        match self {
+            Self::Tensors(weights) => Ok(weights),
+            Self::Packed(_) => Err(Error::Internal("the weights were packed".into())),
+        }
+    }
+}
+
+/// Either sink, until it is known which one's result is wanted.
+enum Collecting {
+    Tensors(FloatSink),
+    Packed(Packed),
+}
+
+impl Collecting {
+    fn sink(&mut self) -> &mut dyn Sink {
+        match self {
+            Self::Tensors(sink) => sink,
+            Self::Packed(sink) => sink,
+        }
+    }
+}
+
 /// Push parser of one safetensors or GGUF file.
 pub struct Loader {
     config: Option<Config>,
+    dtype: Dtype,
     /// The file's first bytes, until the header is whole.
     head: Vec<u8>,
     /// Length of `head` at which parsing is tried again.
@@ -37,23 +70,28 @@ pub struct Loader {
     /// The entry of the plan in work.
     entry: usize,
     position: u64,
-    tensors: HashMap<String, Decoded>,
+    /// Bytes in the file of every weight that has come.
+    arrived: HashMap<String, u64>,
+    collecting: Option<Collecting>,
     filling: Option<Filling>,
     sha256: Sha256,
 }
 
 impl Loader {
     /// `config` is needed for safetensors; a GGUF file has its own, which must
-    /// then agree with the one given.
-    pub fn new(config: Option<Config>) -> Self {
+    /// then agree with the one given. The weights are brought into the form
+    /// of `dtype` as they come.
+    pub fn new(config: Option<Config>, dtype: Dtype) -> Self {
         Self {
             config,
+            dtype,
             head: Vec::new(),
             try_at: 0,
             plan: None,
             entry: 0,
             position: 0,
-            tensors: HashMap::new(),
+            arrived: HashMap::new(),
+            collecting: None,
             filling: None,
             sha256: Sha256::new(),
         }
@@ -79,6 +117,7 @@ impl Loader {
             }
             Some((plan, data_start)) => {
                 self.plan = Some(plan);
+                self.collecting = Some(self.collect()?);
                 let head = std::mem::take(&mut self.head);
                 self.position = data_start;
                 match usize::try_from(data_start)
@@ -119,27 +158,28 @@ impl Loader {
         let config = self
             .config
             .ok_or_else(|| Error::Internal("a plan without a config".into()))?;
-        let transposed = |name: &String| plan.entries.iter().any(|e| e.transposed && e.is(name));
-        let mut tensors = HashMap::new();
-        for (name, decoded) in self.tensors {
-            let mut shape = names::shape(&config, &name)
-                .ok_or_else(|| Error::Internal(format!("{name} has no shape")))?;
-            // Laid out anew, not only seen as transposed: decoding is 6 % faster so.
-            let tensor = if transposed(&name) {
-                shape.reverse();
-                Tensor::from_vec(decoded.values, shape, &Device::Cpu)?
-                    .t()?
-                    .contiguous()?
-            } else {
-                Tensor::from_vec(decoded.values, shape, &Device::Cpu)?
-            };
-            tensors.insert(name, tensor);
-        }
+        let weights = match self.collecting {
+            Some(Collecting::Tensors(sink)) => LoadedWeights::Tensors(sink.finish()?),
+            Some(Collecting::Packed(packed)) => LoadedWeights::Packed(packed),
+            None => return Err(Error::Internal("a plan without weights".into())),
+        };
         Ok(Loaded {
-            weights: Weights::new(&config, tensors)?,
+            weights,
             config,
             tokenizer: plan.tokenizer,
             sha256: self.sha256.finalize().into(),
+        })
+    }
+
+    /// Memory for the weights.
+    fn collect(&self) -> Result<Collecting> {
+        let config = self
+            .config
+            .clone()
+            .ok_or_else(|| Error::Internal("a plan without a config".into()))?;
+        Ok(match self.dtype {
+            Dtype::F32 => Collecting::Tensors(FloatSink::new(config)),
+            dtype => Collecting::Packed(Packed::zeroed(&config, dtype)?),
         })
     }
 
@@ -156,6 +196,7 @@ impl Loader {
                 agree(given, &own)?;
             }
             let config = self.config.get_or_insert(own);
+            config.require_memory(self.dtype)?;
             let plan = Plan::of_gguf(config, &mut header)?;
             return Ok(Some((plan, header.data_start)));
         }
@@ -177,14 +218,16 @@ impl Loader {
             .config
             .as_ref()
             .ok_or_else(|| Error::argument("config", "a safetensors file needs its config.json"))?;
+        config.require_memory(self.dtype)?;
         let plan = Plan::of_safetensors(config, tensors, data_start)?;
         Ok(Some((plan, data_start)))
     }
 
     fn push_data(&mut self, mut chunk: &[u8]) -> Result<()> {
-        let Some(plan) = &self.plan else {
+        let (Some(plan), Some(collecting)) = (&self.plan, &mut self.collecting) else {
             return Err(Error::Internal("data before a header".into()));
         };
+        let sink = collecting.sink();
         while !chunk.is_empty() {
             let Some(entry) = plan.entries.get(self.entry) else {
                 self.position += chunk.len() as u64;
@@ -207,22 +250,22 @@ impl Loader {
             self.position += mine.len() as u64;
             chunk = rest;
             if let Role::Weight(name) = &entry.role {
-                let filling = match &mut self.filling {
-                    Some(filling) => filling,
-                    empty => empty.insert(Filling::new(entry, self.tensors.remove(name))?),
-                };
                 let in_tensor = |error| match error {
                     Error::InvalidModelFile(why) => {
                         Error::InvalidModelFile(format!("{}: {why}", entry.name))
                     }
                     other => other,
                 };
-                filling.push(entry.dtype, mine).map_err(in_tensor)?;
+                let mut filling = match self.filling.take() {
+                    Some(filling) => filling,
+                    None => Filling::new(entry, name, self.arrived.get(name).copied(), sink)?,
+                };
+                filling.push(mine, sink).map_err(in_tensor)?;
                 if mine.len() as u64 == left {
-                    filling.flush(entry.dtype).map_err(in_tensor)?;
-                    if let Some(filling) = self.filling.take() {
-                        self.tensors.insert(name.clone(), filling.finish(entry)?);
-                    }
+                    filling.finish(sink).map_err(in_tensor)?;
+                    self.arrived.insert(name.clone(), entry.bytes);
+                } else {
+                    self.filling = Some(filling);
                 }
             }
             if mine.len() as u64 == left {

@@ -1,9 +1,11 @@
 //! The loader against GGUF files that Candle writes, in every number format.
 
 use super::*;
+use crate::model::names;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::{Device, Tensor};
 use std::io::Cursor;
 
 /// Wide enough for the 256-number blocks of the K formats.
@@ -84,7 +86,7 @@ fn model_in(dtype: GgmlDType) -> Vec<(String, QTensor)> {
 }
 
 fn load(file: &[u8], chunk: usize) -> Result<Loaded> {
-    let mut loader = Loader::new(None);
+    let mut loader = Loader::new(None, Dtype::F32);
     for chunk in file.chunks(chunk) {
         loader.push(chunk)?;
     }
@@ -110,7 +112,8 @@ fn every_number_format_gives_the_numbers_that_candle_decodes() {
     ] {
         let file = write(&model_in(dtype), "gpt2");
         for chunk in [1009, file.len()] {
-            let mut loaded = load(&file, chunk).unwrap();
+            let loaded = load(&file, chunk).unwrap();
+            let mut weights = loaded.weights.tensors().unwrap();
             assert_eq!(
                 loaded.config,
                 Config {
@@ -119,7 +122,7 @@ fn every_number_format_gives_the_numbers_that_candle_decodes() {
                 }
             );
             for (name, _) in tensor_names() {
-                let found = loaded.weights.take(&name).unwrap();
+                let found = weights.take(&name).unwrap();
                 assert_eq!(found.dims(), names::shape(&config(), &name).unwrap());
                 let mut expected = quantised(&name, dtype).dequantize(&Device::Cpu).unwrap();
                 if names::is_linear(&name) {
@@ -139,8 +142,9 @@ fn of_two_copies_of_the_embedding_the_finer_one_is_kept() {
     ] {
         let mut tensors = model_in(embedding);
         tensors.push(("output.weight".into(), quantised("wte.weight", head)));
-        let mut loaded = load(&write(&tensors, "gpt2"), 4096).unwrap();
-        let found = loaded.weights.take("wte.weight").unwrap();
+        let loaded = load(&write(&tensors, "gpt2"), 4096).unwrap();
+        let mut weights = loaded.weights.tensors().unwrap();
+        let found = weights.take("wte.weight").unwrap();
         let expected = quantised("wte.weight", GgmlDType::Q8_0);
         assert_eq!(
             values(&found),
@@ -166,7 +170,10 @@ fn a_head_of_its_own_is_refused_wherever_it_stands() {
 #[test]
 fn a_config_that_says_otherwise_is_refused() {
     let other = CONFIG.replace("\"n_head\":4", "\"n_head\":8");
-    let mut loader = Loader::new(Some(Config::from_json(other.as_bytes()).unwrap()));
+    let mut loader = Loader::new(
+        Some(Config::from_json(other.as_bytes()).unwrap()),
+        Dtype::F32,
+    );
     let error = loader
         .push(&write(&model_in(GgmlDType::F32), "gpt2"))
         .unwrap_err();

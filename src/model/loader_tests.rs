@@ -1,6 +1,7 @@
 //! The loader against files made here: whole, in pieces, broken.
 
 use super::*;
+use crate::model::names;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -51,16 +52,17 @@ fn safetensors_file(prefix: &str, extra: &[(&str, &str, usize)]) -> Vec<u8> {
 }
 
 fn load(file: &[u8], chunk: usize) -> Result<Loaded> {
-    let mut loader = Loader::new(Some(config()));
+    let mut loader = Loader::new(Some(config()), Dtype::F32);
     for chunk in file.chunks(chunk) {
         loader.push(chunk)?;
     }
     loader.finish()
 }
 
-fn check(mut loaded: Loaded) {
+fn check(loaded: Loaded) {
+    let mut weights = loaded.weights.tensors().unwrap();
     for name in names::all(&config()) {
-        let tensor = loaded.weights.take(&name).unwrap();
+        let tensor = weights.take(&name).unwrap();
         assert_eq!(tensor.dims(), names::shape(&config(), &name).unwrap());
         let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
         for (index, &found) in values.iter().enumerate() {
@@ -177,7 +179,7 @@ fn weights_that_are_not_finite_are_refused_by_name() {
 
 #[test]
 fn safetensors_without_a_config_asks_for_it() {
-    let error = Loader::new(None)
+    let error = Loader::new(None, Dtype::F32)
         .push(&safetensors_file("", &[]))
         .unwrap_err();
     assert_eq!(error.code(), "invalid-argument");
@@ -190,7 +192,7 @@ fn a_model_that_no_tab_can_hold_is_refused_before_its_bytes() {
         Config::from_json(br#"{"model_type":"gpt2","n_layer":48,"n_head":25,"n_embd":1600}"#)
             .unwrap();
     let header = json!({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}});
-    let error = Loader::new(Some(config))
+    let error = Loader::new(Some(config), Dtype::F32)
         .push(&file(&header, &[]))
         .unwrap_err();
     assert_eq!(error.code(), "out-of-memory");
@@ -219,8 +221,9 @@ fn half_precision_weights_are_widened() {
                 *at = (at.as_u64().unwrap() / 2).into();
             }
         }
-        let mut loaded = load(&file(&header, &data), 4096).unwrap();
-        let found = loaded.weights.take("h.0.mlp.c_fc.weight").unwrap();
+        let loaded = load(&file(&header, &data), 4096).unwrap();
+        let mut weights = loaded.weights.tensors().unwrap();
+        let found = weights.take("h.0.mlp.c_fc.weight").unwrap();
         let found: Vec<f32> = found.flatten_all().unwrap().to_vec1().unwrap();
         for (index, found) in found.into_iter().enumerate() {
             let exact = value("h.0.mlp.c_fc.weight", index);

@@ -5,23 +5,28 @@
 //! [`reference::Reference`] implements it in Candle operations, in f32. It is
 //! what `dtype: "f32"` runs and what a faster engine is checked against.
 
+pub mod aligned;
 pub mod config;
 mod convert;
+pub mod dtype;
 mod filling;
 pub mod forward;
 mod gguf;
 pub mod kv;
+pub mod kv_head;
 pub mod loader;
-mod names;
+pub mod names;
 mod plan;
 pub mod reference;
 mod safetensors;
+pub mod sink;
 pub mod weights;
 
 pub use config::Config;
+pub use dtype::Dtype;
 pub use forward::{LogitRows, Model, Output, Rows, Taps};
 pub use gguf::TokenizerLists;
-pub use kv::KvCache;
-pub use loader::{Loaded, Loader};
+pub use kv::{KvCache, KvFormat};
+pub use loader::{Loaded, LoadedWeights, Loader};
 pub use reference::Reference;
 pub use weights::Weights;

@@ -30,13 +30,6 @@ pub struct Entry {
     pub bytes: u64,
 }
 
-impl Entry {
-    /// True where this is the weight `name`.
-    pub fn is(&self, name: &str) -> bool {
-        matches!(&self.role, Role::Weight(own) if own == name)
-    }
-}
-
 impl Plan {
     /// The plan of a safetensors file whose data begins at `data_start`.
     pub fn of_safetensors(
@@ -116,7 +109,6 @@ impl Plan {
         padding: u64,
         tokenizer: Option<TokenizerLists>,
     ) -> Result<Self> {
-        config.require_memory()?;
         let mut seen = HashSet::new();
         let mut end = 0;
         for entry in &entries {

@@ -8,9 +8,9 @@
 //! products: Candle's products may round differently with another number of
 //! rows, and a text must not depend on what else is running.
 
-use super::forward::{Model, Output, Rows, Taps, check_tokens};
-use super::{Config, KvCache, Weights};
-use crate::error::{Error, Result};
+use super::forward::{Model, Output, Rows, Taps, check_batch};
+use super::{Config, KvCache, KvFormat, Weights};
+use crate::error::Result;
 use candle_core::{D, Device, Tensor};
 use candle_nn::ops::{layer_norm, softmax_last_dim};
 
@@ -167,20 +167,12 @@ impl Model for Reference {
         self.config.parameters() * size_of::<f32>() as u64
     }
 
+    fn kv_format(&self) -> KvFormat {
+        KvFormat::F32
+    }
+
     fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
-        for rows in batch.iter() {
-            check_tokens(rows.tokens, self.config.vocab_size)?;
-            if rows.tokens.is_empty() {
-                return Err(Error::argument("tokens", "must not be empty"));
-            }
-            if !rows.kv.fits(&self.config) {
-                return Err(Error::argument("kv", "was made for another model"));
-            }
-            let asked = rows.logits.indices(rows.tokens.len());
-            if asked.iter().any(|&row| row >= rows.tokens.len()) {
-                return Err(Error::argument("logits", "asks for a row that is not run"));
-            }
-        }
+        check_batch(self, batch)?;
         for rows in batch.iter_mut() {
             rows.kv.reserve(rows.tokens.len())?;
         }

@@ -1,10 +1,13 @@
 //! A loaded model and its jobs.
 
 use super::errors;
+use crate::engine::packed_file;
 use crate::error::Error;
 use crate::generate::{Event, GenerateOptions, Input, JobId, Scheduler};
+use crate::model::{Dtype, TokenizerLists};
 use serde::Serialize;
 use serde_wasm_bindgen::Serializer;
+use std::rc::Rc;
 use tsify::Tsify;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
@@ -65,7 +68,7 @@ pub struct ModelInfo {
     /// Bytes the weights take in memory.
     weight_bytes: f64,
     /// Number format of the weights while running.
-    #[tsify(type = "\"f32\"")]
+    #[tsify(type = "\"f32\" | \"q8\" | \"q5\" | \"q4\"")]
     dtype: &'static str,
     has_tokenizer: bool,
     /// End-of-text token, where the model names one.
@@ -78,12 +81,35 @@ pub struct ModelInfo {
 #[wasm_bindgen]
 pub struct Engine {
     scheduler: Scheduler,
+    dtype: Dtype,
+    /// The model, where it runs from packed weights.
+    fast: Option<Rc<crate::engine::Engine>>,
+    /// What the header of the packed model needs: `None` where there is none
+    /// to write.
+    to_pack: Option<Option<TokenizerLists>>,
     sha256: String,
 }
 
 impl Engine {
-    pub(super) fn new(scheduler: Scheduler, sha256: String) -> Self {
-        Self { scheduler, sha256 }
+    pub(super) fn new(
+        scheduler: Scheduler,
+        dtype: Dtype,
+        fast: Option<Rc<crate::engine::Engine>>,
+        sha256: String,
+    ) -> Self {
+        Self {
+            scheduler,
+            dtype,
+            fast,
+            to_pack: None,
+            sha256,
+        }
+    }
+
+    /// Says that the weights were just packed and may be kept, with the
+    /// tokenizer that came with them.
+    pub(super) fn keep_for_packing(&mut self, tokenizer: Option<TokenizerLists>) {
+        self.to_pack = self.fast.is_some().then_some(tokenizer);
     }
 }
 
@@ -101,11 +127,38 @@ impl Engine {
             n_head: config.n_head as u32,
             parameters: config.parameters() as f64,
             weight_bytes: model.weight_bytes() as f64,
-            dtype: "f32",
+            dtype: self.dtype.name(),
             has_tokenizer: self.scheduler.tokenizer().is_ok(),
             eos_token_id: config.eos_token_ids.first().copied(),
             sha256: self.sha256.clone(),
         })
+    }
+
+    /// Header of the packed model, to be stored with the bytes at
+    /// `packedAddress()`; once, and only where the weights were packed just
+    /// now.
+    #[wasm_bindgen(js_name = packedHeader)]
+    pub fn packed_header(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(tokenizer), Some(fast)) = (self.to_pack.take(), &self.fast) else {
+            return Ok(None);
+        };
+        packed_file::header(fast.packed(), &self.sha256, tokenizer).map(Some)
+    }
+
+    /// Where in wasm memory the packed weights are.
+    #[wasm_bindgen(js_name = packedAddress)]
+    pub fn packed_address(&self) -> usize {
+        self.fast
+            .as_ref()
+            .map_or(0, |fast| fast.packed().bytes().as_ptr() as usize)
+    }
+
+    /// How many bytes the packed weights are.
+    #[wasm_bindgen(js_name = packedBytes)]
+    pub fn packed_bytes(&self) -> usize {
+        self.fast
+            .as_ref()
+            .map_or(0, |fast| fast.packed().bytes().len())
     }
 
     /// Text to token ids. With `parse_special`, text such as `<|endoftext|>`

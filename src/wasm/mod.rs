@@ -8,6 +8,8 @@
 pub mod engine;
 pub mod errors;
 pub mod loader;
+#[cfg(target_feature = "atomics")]
+pub mod threads;
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

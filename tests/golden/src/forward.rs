@@ -4,7 +4,7 @@
 use crate::fixtures::{Array, Fixtures};
 use crate::report::Report;
 use cacher_wasm::model::{
-    Config, KvCache, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
+    Config, Dtype, KvCache, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
 };
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ struct Cached {
 /// Loads a mini model, in chunks as a download gives them.
 pub fn mini(fixtures: &Fixtures, name: &str) -> Reference {
     let config = Config::from_json(&fixtures.bytes(&format!("{name}/config.json"))).unwrap();
-    let mut loader = Loader::new(Some(config));
+    let mut loader = Loader::new(Some(config), Dtype::F32);
     for chunk in fixtures
         .bytes(&format!("{name}/model.safetensors"))
         .chunks(10_000)
@@ -59,7 +59,7 @@ pub fn mini(fixtures: &Fixtures, name: &str) -> Reference {
         loader.push(chunk).unwrap();
     }
     let loaded = loader.finish().unwrap();
-    Reference::new(loaded.config, loaded.weights).unwrap()
+    Reference::new(loaded.config, loaded.weights.tensors().unwrap()).unwrap()
 }
 
 pub fn check(fixtures: &Fixtures) -> Report {

@@ -109,7 +109,7 @@ pub fn greedy(fixtures: &Fixtures) -> Report {
     for name in ["mini-a", "mini-b"] {
         let tokenizer = fixtures.bytes(&format!("{name}/tokenizer.json"));
         let tokenizer = Tokenizer::from_tokenizer_json(&tokenizer).unwrap();
-        let model = Box::new(mini(fixtures, name));
+        let model = Rc::new(mini(fixtures, name));
         let mut scheduler = Scheduler::new(model, Some(Rc::new(tokenizer)), || 0.0);
         let goldens: Goldens<Greedy> = fixtures.json(&format!("{name}/greedy.json"));
         for case in &goldens.cases {

@@ -5,7 +5,7 @@ use crate::fixtures::Fixtures;
 use crate::forward::log_softmax;
 use crate::report::Report;
 use cacher_wasm::generate::{Event, GenerateOptions, Input, Scheduler};
-use cacher_wasm::model::{Loader, LogitRows, Model, Output, Reference, Rows, Taps};
+use cacher_wasm::model::{Dtype, Loader, LogitRows, Model, Output, Reference, Rows, Taps};
 use cacher_wasm::tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -36,15 +36,15 @@ struct Prompt {
 }
 
 pub fn check(fixtures: &Fixtures) -> Report {
-    let mut loader = Loader::new(None);
+    let mut loader = Loader::new(None, Dtype::F32);
     for chunk in fixtures.bytes(FILES[0]).chunks(1 << 20) {
         loader.push(chunk).unwrap();
     }
     let loaded = loader.finish().unwrap();
     let lists = loaded.tokenizer.expect("the file has a tokenizer");
     let tokenizer = Tokenizer::from_lists(lists.tokens, lists.merges, &lists.special).unwrap();
-    let model = Reference::new(loaded.config, loaded.weights).unwrap();
-    let mut scheduler = Scheduler::new(Box::new(model), Some(Rc::new(tokenizer)), || 0.0);
+    let model = Reference::new(loaded.config, loaded.weights.tensors().unwrap()).unwrap();
+    let mut scheduler = Scheduler::new(Rc::new(model), Some(Rc::new(tokenizer)), || 0.0);
 
     let mut report = Report::default();
     let mut worst = 0.0;

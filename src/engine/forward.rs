@@ -1,0 +1,626 @@
+//! The forward pass, on one page.
+//!
+//! `m` rows (of one sequence or of many) go through every step together; each
+//! thread does its share and all meet at the barriers. `d` is `n_embd`; widths
+//! in memory are padded to whole blocks of 32 with zeros.
+
+use super::kernels::attention::{self, Query};
+use super::kernels::gelu::gelu;
+use super::kernels::linear::{Activations, Arithmetic, RelaxedDot, linear, relaxed_dot};
+use super::kernels::norm::layer_norm;
+use super::kernels::quantize::BLOCK;
+use super::matrix::{Encoding, GROUP};
+use super::packed::{Packed, Place};
+use super::shared::Shared;
+use super::threads::{POOL, Pool, Thread};
+use crate::error::{Error, Result};
+use crate::model::forward::check_batch;
+use crate::model::kv::BLOCK_TOKENS;
+use crate::model::{Config, KvFormat, Model, Output, Rows, Taps};
+use std::cell::RefCell;
+
+/// The fast implementation of [`Model`].
+pub struct Engine {
+    packed: Packed,
+    wte: Place,
+    wpe: Place,
+    layers: Vec<Layer>,
+    ln_f: Norm,
+    dot: RelaxedDot,
+    /// Forces one arithmetic, for tests.
+    arithmetic: Option<Arithmetic>,
+    pool: &'static Pool,
+    buffers: RefCell<Buffers>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Norm {
+    weight: Place,
+    bias: Place,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Linear {
+    weight: Place,
+    bias: Place,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Layer {
+    ln_1: Norm,
+    c_attn: Linear,
+    attn_c_proj: Linear,
+    ln_2: Norm,
+    c_fc: Linear,
+    mlp_c_proj: Linear,
+}
+
+impl Engine {
+    /// Takes the weights; nothing is copied.
+    pub fn new(packed: Packed) -> Result<Self> {
+        let config = packed.config();
+        let place = |name: &str, part: &str| packed.place(&format!("{name}.{part}"));
+        let norm = |name: &str| -> Result<Norm> {
+            Ok(Norm {
+                weight: place(name, "weight")?,
+                bias: place(name, "bias")?,
+            })
+        };
+        let linear = |name: &str| -> Result<Linear> {
+            Ok(Linear {
+                weight: place(name, "weight")?,
+                bias: place(name, "bias")?,
+            })
+        };
+        let layers = (0..config.n_layer)
+            .map(|i| {
+                Ok(Layer {
+                    ln_1: norm(&format!("h.{i}.ln_1"))?,
+                    c_attn: linear(&format!("h.{i}.attn.c_attn"))?,
+                    attn_c_proj: linear(&format!("h.{i}.attn.c_proj"))?,
+                    ln_2: norm(&format!("h.{i}.ln_2"))?,
+                    c_fc: linear(&format!("h.{i}.mlp.c_fc"))?,
+                    mlp_c_proj: linear(&format!("h.{i}.mlp.c_proj"))?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            wte: packed.place("wte.weight")?,
+            wpe: packed.place("wpe.weight")?,
+            ln_f: norm("ln_f")?,
+            layers,
+            packed,
+            dot: relaxed_dot(),
+            arithmetic: None,
+            pool: &POOL,
+            buffers: RefCell::default(),
+        })
+    }
+
+    pub fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
+    /// The same engine on another pool.
+    pub fn on_pool(mut self, pool: &'static Pool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// The same engine with one arithmetic only, which this build must have.
+    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
+        self.arithmetic = Some(arithmetic);
+        self
+    }
+
+    fn arithmetic(&self, encoding: Encoding) -> Arithmetic {
+        if let Some(arithmetic) = self.arithmetic {
+            return arithmetic;
+        }
+        match (self.dot, encoding) {
+            (RelaxedDot::Absent, _) if cfg!(target_feature = "simd128") => Arithmetic::Simd128,
+            (RelaxedDot::Absent, _) => Arithmetic::Scalar,
+            (RelaxedDot::Limited, Encoding::Q8) => Arithmetic::Simd128,
+            _ => Arithmetic::Relaxed,
+        }
+    }
+}
+
+/// One row of a pass.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// The sequence it is of.
+    sequence: usize,
+    token: u32,
+    position: usize,
+    /// Its place among the rows of its sequence.
+    index: usize,
+}
+
+/// What a sequence brings to a pass.
+struct Sequence {
+    blocks: Vec<*mut u8>,
+    block_bytes: usize,
+    rows: usize,
+    positions: usize,
+    attentions: Vec<Vec<f32>>,
+}
+
+/// Numbers of a pass; kept from one to the next.
+#[derive(Debug, Default)]
+struct Buffers {
+    x: Vec<f32>,
+    wide: Vec<f32>,
+    context: Vec<f32>,
+    sums: Vec<f32>,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    neg_sums: Vec<i32>,
+}
+
+/// A pass, as every thread sees it.
+struct Pass<'a> {
+    engine: &'a Engine,
+    rows: &'a [Row],
+    sequences: &'a [Sequence],
+    /// `[m, d]`, the residual stream.
+    x: Shared<'a, f32>,
+    /// `[m, 3 d]` or `[m, n_inner]`
+    wide: Shared<'a, f32>,
+    /// `[m, d]`, the heads' outputs.
+    context: Shared<'a, f32>,
+    /// `[m, d]`, sums of a projection.
+    sums: Shared<'a, f32>,
+    codes: Shared<'a, i8>,
+    scales: Shared<'a, f32>,
+    neg_sums: Shared<'a, i32>,
+    /// `[n_layer + 2]` of `[m, d]`, or empty.
+    hidden_states: &'a [Shared<'a, f32>],
+    /// `[sequences][n_layer]` of `[n_head, rows, positions]`, or empty.
+    attentions: &'a [Vec<Shared<'a, f32>>],
+    /// Rows that want logits.
+    asked: &'a [usize],
+    /// `[asked, vocab_size]`
+    logits: Shared<'a, f32>,
+}
+
+// SAFETY: the pointers of `Sequence` lead to cache blocks of which every thread
+// touches the parts of its own heads only.
+unsafe impl Sync for Pass<'_> {}
+
+/// A row's width in memory.
+fn padded(width: usize) -> usize {
+    width.next_multiple_of(BLOCK.max(GROUP))
+}
+
+impl Pass<'_> {
+    fn config(&self) -> &Config {
+        self.engine.packed.config()
+    }
+
+    fn run(&self, thread: &Thread) {
+        let config = self.config();
+        let d = padded(config.n_embd);
+        let (qkv, inner) = (padded(3 * config.n_embd), padded(config.n_inner));
+        let mut row_buffer = vec![0.0; d];
+        let mut scratch = attention::Scratch::default();
+
+        self.embed(thread);
+        thread.barrier();
+        self.tap(thread, 0, None);
+        for (index, layer) in self.engine.layers.iter().enumerate() {
+            self.normalise(thread, layer.ln_1, None, &mut row_buffer);
+            thread.barrier();
+            self.project(thread, layer.c_attn, self.wide, qkv, |_, _, _| {});
+            thread.barrier();
+            self.attend(thread, index, &mut scratch);
+            thread.barrier();
+            self.quantize(thread, self.context, d);
+            thread.barrier();
+            self.project(
+                thread,
+                layer.attn_c_proj,
+                self.sums,
+                d,
+                |row, from, sums| {
+                    self.add_to_residual(row, from, sums);
+                },
+            );
+            thread.barrier();
+
+            self.normalise(thread, layer.ln_2, None, &mut row_buffer);
+            thread.barrier();
+            self.project(thread, layer.c_fc, self.wide, inner, |_, _, sums| {
+                gelu(sums)
+            });
+            thread.barrier();
+            self.quantize(thread, self.wide, inner);
+            thread.barrier();
+            self.project(thread, layer.mlp_c_proj, self.sums, d, |row, from, sums| {
+                self.add_to_residual(row, from, sums);
+            });
+            thread.barrier();
+            self.tap(thread, index + 1, None);
+        }
+        self.tap(thread, self.engine.layers.len() + 1, Some(self.engine.ln_f));
+        if !self.asked.is_empty() {
+            self.normalise(thread, self.engine.ln_f, Some(self.asked), &mut row_buffer);
+            thread.barrier();
+            self.head(thread);
+        }
+    }
+
+    /// x = wte[token] + wpe[position]
+    fn embed(&self, thread: &Thread) {
+        let packed = &self.engine.packed;
+        let wte = packed.matrix(self.engine.wte);
+        let d = padded(self.config().n_embd);
+        for row in thread.share(self.rows.len()) {
+            // SAFETY: this thread's row.
+            let x = unsafe { self.x.slice_mut(row * d..(row + 1) * d) };
+            wte.decode_row(self.rows[row].token as usize, x);
+            let position = packed.floats(self.engine.wpe, self.rows[row].position);
+            for (x, position) in x.iter_mut().zip(position) {
+                *x += position;
+            }
+        }
+    }
+
+    /// LayerNorm of the rows, or of those `asked`, quantised for a product.
+    fn normalise(&self, thread: &Thread, norm: Norm, asked: Option<&[usize]>, buffer: &mut [f32]) {
+        let count = asked.map_or(self.rows.len(), <[usize]>::len);
+        let activations = self.activations(count, self.config().n_embd);
+        for index in thread.share(count) {
+            let row = asked.map_or(index, |asked| asked[index]);
+            self.norm_row(norm, row, buffer);
+            // SAFETY: this thread's row.
+            unsafe { activations.set_row(index, buffer) };
+        }
+    }
+
+    fn norm_row(&self, norm: Norm, row: usize, out: &mut [f32]) {
+        let packed = &self.engine.packed;
+        let config = self.config();
+        let d = padded(config.n_embd);
+        // SAFETY: nobody writes the residual between the barriers around this.
+        let x = unsafe { self.x.slice(row * d..(row + 1) * d) };
+        layer_norm(
+            x,
+            config.n_embd,
+            packed.floats(norm.weight, 0),
+            packed.floats(norm.bias, 0),
+            config.layer_norm_epsilon as f32,
+            out,
+        );
+    }
+
+    /// Quantises rows of `width` numbers for a product.
+    fn quantize(&self, thread: &Thread, from: Shared<f32>, width: usize) {
+        let activations = self.activations(self.rows.len(), width);
+        for row in thread.share(self.rows.len()) {
+            // SAFETY: written before the barrier; the row's codes are this thread's.
+            unsafe {
+                let x = from.slice(row * width..(row + 1) * width);
+                activations.set_row(row, x);
+            }
+        }
+    }
+
+    fn activations(&self, rows: usize, width: usize) -> Activations<'_> {
+        Activations {
+            rows,
+            blocks: width.div_ceil(BLOCK),
+            codes: self.codes,
+            scales: self.scales,
+            neg_sums: self.neg_sums,
+        }
+    }
+
+    /// out = activations times weight plus bias, then `finish(row, first
+    /// column, numbers)` on the thread's columns of every row.
+    fn project(
+        &self,
+        thread: &Thread,
+        weights: Linear,
+        out: Shared<f32>,
+        stride: usize,
+        finish: impl Fn(usize, usize, &mut [f32]),
+    ) {
+        let packed = &self.engine.packed;
+        let matrix = packed.matrix(weights.weight);
+        let groups = thread.share(matrix.groups());
+        let x = self.activations(self.rows.len(), matrix.columns);
+        let arithmetic = self.engine.arithmetic(matrix.encoding);
+        // SAFETY: `x` was finished before the barrier; the columns are this thread's.
+        unsafe { linear(arithmetic, &matrix, &x, groups.clone(), out, stride) };
+        let columns = groups.start * GROUP..groups.end * GROUP;
+        let bias = &packed.floats(weights.bias, 0)[columns.clone()];
+        for row in 0..self.rows.len() {
+            let at = row * stride;
+            // SAFETY: this thread's columns.
+            let sums = unsafe { out.slice_mut(at + columns.start..at + columns.end) };
+            for (sum, bias) in sums.iter_mut().zip(bias) {
+                *sum += bias;
+            }
+            finish(row, columns.start, sums);
+        }
+    }
+
+    /// x += sums, columns from `from` on.
+    fn add_to_residual(&self, row: usize, from: usize, sums: &[f32]) {
+        let at = row * padded(self.config().n_embd) + from;
+        // SAFETY: the columns of the thread that calls.
+        let x = unsafe { self.x.slice_mut(at..at + sums.len()) };
+        for (x, sum) in x.iter_mut().zip(sums) {
+            *x += sum;
+        }
+    }
+
+    /// Puts the rows' keys and values into the caches and attends, head by
+    /// head.
+    fn attend(&self, thread: &Thread, layer: usize, scratch: &mut attention::Scratch) {
+        let config = self.config();
+        let (n_embd, head_dim) = (config.n_embd, config.head_dim());
+        let (d, qkv) = (padded(n_embd), padded(3 * n_embd));
+        let layout = crate::model::kv_head::HeadLayout { head_dim };
+        let scale = config.attention_scale(layer) as f32;
+        for head in thread.share(config.n_head) {
+            let offset = (layer * config.n_head + head) * layout.bytes();
+            let part = |row: &Row, block: usize| {
+                let sequence = &self.sequences[row.sequence];
+                assert!(offset + layout.bytes() <= sequence.block_bytes);
+                // SAFETY: inside the block.
+                unsafe { sequence.blocks[block].add(offset) }
+            };
+            // SAFETY: written before the barrier.
+            let numbers = |row: usize, which: usize| unsafe {
+                let at = row * qkv + which * n_embd + head * head_dim;
+                self.wide.slice(at..at + head_dim)
+            };
+            for (index, row) in self.rows.iter().enumerate() {
+                let start = part(row, row.position / BLOCK_TOKENS);
+                // SAFETY: this head's part of a block that the pass may write.
+                let part = unsafe { std::slice::from_raw_parts_mut(start, layout.bytes()) };
+                let (key, value) = (numbers(index, 1), numbers(index, 2));
+                layout.store(part, row.position % BLOCK_TOKENS, key, value);
+            }
+            for (index, row) in self.rows.iter().enumerate() {
+                let query = Query {
+                    layout,
+                    query: numbers(index, 0),
+                    scale,
+                    positions: row.position + 1,
+                };
+                let at = index * d + head * head_dim;
+                // SAFETY: this head's columns.
+                let out = unsafe { self.context.slice_mut(at..at + head_dim) };
+                let tap = self.attentions.get(row.sequence).map(|layers| {
+                    let sequence = &self.sequences[row.sequence];
+                    let at = (head * sequence.rows + row.index) * sequence.positions;
+                    // SAFETY: this head's probabilities.
+                    unsafe { layers[layer].slice_mut(at..at + row.position + 1) }
+                });
+                let blocks = |block: usize| {
+                    // SAFETY: only this thread writes parts of this head, and not while attending.
+                    unsafe {
+                        std::slice::from_raw_parts(part(row, block).cast_const(), layout.bytes())
+                    }
+                };
+                attention::attend(&query, blocks, scratch, out, tap);
+            }
+        }
+    }
+
+    /// logits = normalised rows times wte
+    fn head(&self, thread: &Thread) {
+        let wte = self.engine.packed.matrix(self.engine.wte);
+        let x = self.activations(self.asked.len(), wte.columns);
+        let arithmetic = self.engine.arithmetic(wte.encoding);
+        let groups = thread.share(wte.groups());
+        // SAFETY: `x` was finished before the barrier; the columns are this thread's.
+        unsafe { linear(arithmetic, &wte, &x, groups, self.logits, padded(wte.rows)) };
+    }
+
+    /// Copies the residual stream out, where it was asked for.
+    fn tap(&self, thread: &Thread, index: usize, norm: Option<Norm>) {
+        let Some(tap) = self.hidden_states.get(index) else {
+            return;
+        };
+        let n_embd = self.config().n_embd;
+        let d = padded(n_embd);
+        let mut buffer = vec![0.0; d];
+        for row in thread.share(self.rows.len()) {
+            // SAFETY: nobody writes the residual before the next barrier; the tap's row is this thread's.
+            unsafe {
+                let tap = tap.slice_mut(row * n_embd..(row + 1) * n_embd);
+                match norm {
+                    Some(norm) => {
+                        self.norm_row(norm, row, &mut buffer);
+                        tap.copy_from_slice(&buffer[..n_embd]);
+                    }
+                    None => tap.copy_from_slice(self.x.slice(row * d..row * d + n_embd)),
+                }
+            }
+        }
+    }
+}
+
+impl Model for Engine {
+    fn config(&self) -> &Config {
+        self.packed.config()
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.packed.bytes().len() as u64
+    }
+
+    fn kv_format(&self) -> KvFormat {
+        KvFormat::Q8
+    }
+
+    fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
+        check_batch(self, batch)?;
+        for rows in batch.iter_mut() {
+            rows.kv.reserve(rows.tokens.len())?;
+        }
+        let config = self.config();
+        let mut rows = Vec::new();
+        let mut asked = Vec::new();
+        let mut sequences = Vec::new();
+        for (sequence, part) in batch.iter_mut().enumerate() {
+            let count = part.tokens.len();
+            let start = part.kv.len();
+            asked.extend(
+                part.logits
+                    .indices(count)
+                    .iter()
+                    .map(|row| rows.len() + row),
+            );
+            rows.extend(part.tokens.iter().enumerate().map(|(index, &token)| Row {
+                sequence,
+                token,
+                position: start + index,
+                index,
+            }));
+            let positions = start + count;
+            let attentions = if taps.attentions {
+                vec![vec![0.0; config.n_head * count * positions]; config.n_layer]
+            } else {
+                Vec::new()
+            };
+            sequences.push(Sequence {
+                blocks: part.kv.blocks_to_write(),
+                block_bytes: part.kv.block_bytes(),
+                rows: count,
+                positions,
+                attentions,
+            });
+        }
+
+        let m = rows.len();
+        let d = padded(config.n_embd);
+        let widest = padded(3 * config.n_embd).max(padded(config.n_inner));
+        let mut buffers = self.buffers.borrow_mut();
+        buffers.grow(m.max(asked.len()), d, widest);
+        let stride = padded(config.vocab_size);
+        let mut logits = Vec::new();
+        logits
+            .try_reserve_exact(asked.len() * stride)
+            .map_err(|_| Error::OutOfMemory {
+                needed: (asked.len() * stride * size_of::<f32>()) as u64,
+                purpose: "for the logits".into(),
+            })?;
+        logits.resize(asked.len() * stride, 0.0f32);
+        let taps_count = if taps.hidden_states {
+            config.n_layer + 2
+        } else {
+            0
+        };
+        let mut hidden = vec![vec![0.0; m * config.n_embd]; taps_count];
+        {
+            let hidden: Vec<Shared<f32>> = hidden.iter_mut().map(|h| Shared::new(h)).collect();
+            let mut attentions: Vec<Vec<Vec<f32>>> = sequences
+                .iter_mut()
+                .map(|sequence| std::mem::take(&mut sequence.attentions))
+                .collect();
+            let shared: Vec<Vec<Shared<f32>>> = attentions
+                .iter_mut()
+                .map(|layers| layers.iter_mut().map(|layer| Shared::new(layer)).collect())
+                .collect();
+            let Buffers {
+                x,
+                wide,
+                context,
+                sums,
+                codes,
+                scales,
+                neg_sums,
+            } = &mut *buffers;
+            let pass = Pass {
+                engine: self,
+                rows: &rows,
+                sequences: &sequences,
+                x: Shared::new(x),
+                wide: Shared::new(wide),
+                context: Shared::new(context),
+                sums: Shared::new(sums),
+                codes: Shared::new(codes),
+                scales: Shared::new(scales),
+                neg_sums: Shared::new(neg_sums),
+                hidden_states: &hidden,
+                attentions: if taps.attentions { &shared } else { &[] },
+                asked: &asked,
+                logits: Shared::new(&mut logits),
+            };
+            self.pool.run(&|thread| pass.run(thread));
+            for (sequence, attentions) in sequences.iter_mut().zip(attentions) {
+                sequence.attentions = attentions;
+            }
+        }
+
+        let mut outputs = Vec::with_capacity(batch.len());
+        let (mut row, mut asked_rows) = (0, 0);
+        for (part, sequence) in batch.iter_mut().zip(sequences) {
+            let count = part.tokens.len();
+            part.kv.commit(count);
+            let wanted = part.logits.indices(count).len();
+            let numbers = config.n_embd;
+            outputs.push(Output {
+                logits: take_logits(&mut logits, asked_rows, wanted, asked.len(), config, stride),
+                hidden_states: hidden
+                    .iter()
+                    .map(|h| h[row * numbers..(row + count) * numbers].to_vec())
+                    .collect(),
+                attentions: sequence.attentions,
+            });
+            row += count;
+            asked_rows += wanted;
+        }
+        Ok(outputs)
+    }
+}
+
+/// The logits of `count` rows from `first` on, without the padding; the buffer
+/// itself where they are all there is.
+fn take_logits(
+    logits: &mut Vec<f32>,
+    first: usize,
+    count: usize,
+    all: usize,
+    config: &Config,
+    stride: usize,
+) -> Vec<f32> {
+    if all == 1 && count == 1 {
+        logits.truncate(config.vocab_size);
+        return std::mem::take(logits);
+    }
+    let rows = logits[first * stride..(first + count) * stride].chunks_exact(stride);
+    rows.flat_map(|row| &row[..config.vocab_size])
+        .copied()
+        .collect()
+}
+
+impl Buffers {
+    /// Room for `m` rows. Nothing is given back; the largest pass is a chunk of
+    /// a prompt.
+    fn grow(&mut self, m: usize, d: usize, widest: usize) {
+        fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) {
+            if buffer.len() < len {
+                buffer.resize(len, T::default());
+            }
+        }
+        grow(&mut self.x, m * d);
+        grow(&mut self.wide, m * widest);
+        // What stands past a row's end has to be zero.
+        self.context.clear();
+        self.context.resize(m * d, 0.0);
+        grow(&mut self.sums, m * d);
+        grow(&mut self.codes, m * widest);
+        grow(&mut self.scales, m * widest / BLOCK);
+        grow(&mut self.neg_sums, m * widest / BLOCK);
+    }
+}
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

@@ -1,0 +1,321 @@
+//! The walk over blocks of weights that both SIMD forms of the product share.
+//!
+//! One row alone walks two groups at once, each a stream of its own for the
+//! hardware's prefetching; more rows take one group at a time, so that its
+//! weights are read from memory once and stay in the nearest cache while all
+//! rows meet them.
+
+use super::{BLOCK, Job};
+use crate::engine::matrix::{Encoding, SCALE_BYTES, VECTORS};
+use core::arch::wasm32::*;
+
+/// Quads of half a block: 4-bit weights hold the other half in the same bytes.
+const HALF: usize = BLOCK / 8;
+
+/// A dot product of sixteen weights (four rows, four `k`) with four
+/// activations.
+pub trait Dot {
+    /// Four activations, ready to be multiplied.
+    type X: Copy;
+    /// Unfinished sums of four rows.
+    type Sums: Copy;
+    /// The four activations at `from`, an i8 each.
+    unsafe fn x(from: *const i8) -> Self::X;
+    fn zero() -> Self::Sums;
+    fn add(x: Self::X, weights: v128, sums: Self::Sums) -> Self::Sums;
+    /// The four rows' sums plus `start`.
+    fn finish(sums: Self::Sums, start: v128) -> v128;
+}
+
+/// How a row vector's 32 `k` are read.
+pub trait Codes {
+    const ENCODING: Encoding;
+    /// Quad `quad`, of the first half, of the row vector at `vector`.
+    unsafe fn low(vector: *const u8, quad: usize) -> v128;
+    /// The quad half a block after it.
+    unsafe fn high(vector: *const u8, quad: usize) -> v128;
+}
+
+pub struct Bytes<const ZERO_POINT: i32>;
+
+impl<const ZERO_POINT: i32> Codes for Bytes<ZERO_POINT> {
+    const ENCODING: Encoding = if ZERO_POINT == 0 {
+        Encoding::Q8
+    } else {
+        Encoding::Q8Offset
+    };
+    #[inline(always)]
+    unsafe fn low(vector: *const u8, quad: usize) -> v128 {
+        unsafe { load(vector.add(quad * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn high(vector: *const u8, quad: usize) -> v128 {
+        unsafe { load(vector.add((HALF + quad) * 16)) }
+    }
+}
+
+pub struct Nibbles;
+
+impl Codes for Nibbles {
+    const ENCODING: Encoding = Encoding::Q4;
+    #[inline(always)]
+    unsafe fn low(vector: *const u8, quad: usize) -> v128 {
+        v128_and(unsafe { load(vector.add(quad * 16)) }, u8x16_splat(15))
+    }
+    #[inline(always)]
+    unsafe fn high(vector: *const u8, quad: usize) -> v128 {
+        // Bits that come from the neighbouring byte are masked away.
+        let shifted = u16x8_shr(unsafe { load(vector.add(quad * 16)) }, 4);
+        v128_and(shifted, u8x16_splat(15))
+    }
+}
+
+pub struct Fives;
+
+impl Codes for Fives {
+    const ENCODING: Encoding = Encoding::Q5;
+    #[inline(always)]
+    unsafe fn low(vector: *const u8, quad: usize) -> v128 {
+        let fifths = u16x8_shl(unsafe { load(vector) }, 4 - quad as u32);
+        let nibbles = unsafe { Nibbles::low(vector.add(16), quad) };
+        v128_or(nibbles, v128_and(fifths, u8x16_splat(16)))
+    }
+    #[inline(always)]
+    unsafe fn high(vector: *const u8, quad: usize) -> v128 {
+        let fifths = u16x8_shr(unsafe { load(vector) }, quad as u32);
+        let nibbles = unsafe { Nibbles::high(vector.add(16), quad) };
+        v128_or(nibbles, v128_and(fifths, u8x16_splat(16)))
+    }
+}
+
+#[inline(always)]
+unsafe fn load(from: *const u8) -> v128 {
+    unsafe { v128_load(from.cast()) }
+}
+
+/// Row vector `vector`'s four scales from the 16 bytes it shares.
+#[inline(always)]
+fn scales(pair: v128, vector: usize) -> v128 {
+    if vector % 2 == 0 {
+        i32x4_shl(pair, 16)
+    } else {
+        v128_and(pair, u32x4_splat(0xffff_0000))
+    }
+}
+
+/// The sums' start: what the weights' zero point takes off.
+#[inline(always)]
+unsafe fn start<C: Codes>(neg_sum: *const i32) -> v128 {
+    let neg_sum = unsafe { v128_load32_splat(neg_sum.cast()) };
+    i32x4_mul(neg_sum, i32x4_splat(C::ENCODING.zero_point()))
+}
+
+/// One row alone walks `STREAMS` groups at once, a memory stream each; more
+/// rows take a group at a time.
+pub unsafe fn run<D: Dot, C: Codes, const STREAMS: usize>(job: &Job) {
+    unsafe {
+        if job.rows > 1 {
+            for group in job.groups.clone() {
+                many::<D, C>(job, group);
+            }
+            return;
+        }
+        let apart = job.groups.len() / STREAMS;
+        let first = job.groups.start;
+        for group in first..first + apart {
+            one::<D, C, STREAMS>(job, group, apart);
+        }
+        for group in first + apart * STREAMS..job.groups.end {
+            one::<D, C, 1>(job, group, 0);
+        }
+    }
+}
+
+/// One row of activations, groups `group`, `group + apart`, ...
+// Functions of their own: inlined into one, they are too much for the register
+// allocation of V8.
+#[inline(never)]
+unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, apart: usize) {
+    unsafe {
+        let blocks = job.matrix.blocks();
+        let block_bytes = C::ENCODING.block_bytes();
+        let vector_bytes = C::ENCODING.vector_bytes();
+        let mut sums = [[f32x4_splat(0.0); VECTORS]; STREAMS];
+        let mut weights: [*const u8; STREAMS] = std::array::from_fn(|stream| {
+            let group = group + stream * apart;
+            job.matrix.data.as_ptr().add(group * blocks * block_bytes)
+        });
+        for block in 0..blocks {
+            let codes = job.codes.as_ptr().add(block * BLOCK);
+            let x: [D::X; 2 * HALF] = std::array::from_fn(|quad| D::x(codes.add(quad * 4)));
+            let start = start::<C>(job.neg_sums.as_ptr().add(block));
+            let x_scale = v128_load32_splat(job.scales.as_ptr().add(block).cast());
+            for pair in 0..VECTORS / 2 {
+                let pairs: [v128; STREAMS] =
+                    std::array::from_fn(|stream| load(weights[stream].add(pair * 16)));
+                for vector in [pair * 2, pair * 2 + 1] {
+                    let mut dots = [D::zero(); STREAMS];
+                    for quad in 0..HALF {
+                        for stream in 0..STREAMS {
+                            let from = weights[stream].add(SCALE_BYTES + vector * vector_bytes);
+                            dots[stream] = D::add(x[quad], C::low(from, quad), dots[stream]);
+                            let high = C::high(from, quad);
+                            dots[stream] = D::add(x[quad + HALF], high, dots[stream]);
+                        }
+                    }
+                    for stream in 0..STREAMS {
+                        let scale = f32x4_mul(scales(pairs[stream], vector), x_scale);
+                        let dots = D::finish(dots[stream], start);
+                        let scaled = f32x4_mul(f32x4_convert_i32x4(dots), scale);
+                        sums[stream][vector] = f32x4_add(sums[stream][vector], scaled);
+                    }
+                }
+            }
+            for weights in &mut weights {
+                *weights = weights.add(block_bytes);
+            }
+        }
+        for (stream, sums) in sums.iter().enumerate() {
+            let out = job.out(0, group + stream * apart).as_mut_ptr();
+            for (vector, &sum) in sums.iter().enumerate() {
+                v128_store(out.add(vector * 4).cast(), sum);
+            }
+        }
+    }
+}
+
+/// Rows of activations and row vectors of weights that a tile takes at once.
+const TILE: usize = 4;
+const TILE_VECTORS: usize = 2;
+/// Rows whose sums are held side by side: in `out` they may be a multiple of
+/// 4 KiB apart, and so compete for the same few places of the nearest cache.
+const CHUNK: usize = 32;
+
+/// The sums of [`CHUNK`] rows for one group.
+type Sums = [[v128; VECTORS]; CHUNK];
+
+/// Many rows of activations, one group: its weights are read once.
+unsafe fn many<D: Dot, C: Codes>(job: &Job, group: usize) {
+    unsafe {
+        let blocks = job.matrix.blocks();
+        let block_bytes = C::ENCODING.block_bytes();
+        let start = job.matrix.data.as_ptr().add(group * blocks * block_bytes);
+        for first in (0..job.rows).step_by(CHUNK) {
+            let rows = CHUNK.min(job.rows - first);
+            let mut sums: Sums = [[f32x4_splat(0.0); VECTORS]; CHUNK];
+            for block in 0..blocks {
+                let weights = start.add(block * block_bytes);
+                let at = block * job.rows + first;
+                let x = Rows {
+                    half: std::hint::black_box(HALF),
+                    codes: job.codes.as_ptr().add(at * BLOCK),
+                    scales: job.scales.as_ptr().add(at),
+                    neg_sums: job.neg_sums.as_ptr().add(at),
+                };
+                for vector in (0..VECTORS).step_by(TILE_VECTORS) {
+                    let row = whole_tiles(rows) * TILE;
+                    tiles::<D, C>(&x, weights, vector, row, &mut sums);
+                    match rows - row {
+                        1 => tile::<D, C, 1>(&x, weights, vector, row, &mut sums),
+                        2 => tile::<D, C, 2>(&x, weights, vector, row, &mut sums),
+                        3 => tile::<D, C, 3>(&x, weights, vector, row, &mut sums),
+                        5 => {
+                            tile::<D, C, 3>(&x, weights, vector, row, &mut sums);
+                            tile::<D, C, 2>(&x, weights, vector, row + 3, &mut sums);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            for (row, sums) in sums[..rows].iter().enumerate() {
+                let out = job.out(first + row, group).as_mut_ptr();
+                for (vector, &sum) in sums.iter().enumerate() {
+                    v128_store(out.add(vector * 4).cast(), sum);
+                }
+            }
+        }
+    }
+}
+
+/// A row left over is better taken as 3 + 2 with the tile before it: alone, it
+/// has too few sums to hide the latency of their additions.
+fn whole_tiles(rows: usize) -> usize {
+    if rows % TILE == 1 && rows > 1 {
+        rows / TILE - 1
+    } else {
+        rows / TILE
+    }
+}
+
+/// One block of activations, row after row.
+struct Rows {
+    half: usize,
+    codes: *const i8,
+    scales: *const f32,
+    neg_sums: *const i32,
+}
+
+/// The first `rows` rows, whole tiles, times one block of two row vectors.
+#[inline(never)]
+unsafe fn tiles<D: Dot, C: Codes>(
+    x: &Rows,
+    weights: *const u8,
+    vector: usize,
+    rows: usize,
+    sums: &mut Sums,
+) {
+    for row in (0..rows).step_by(TILE) {
+        unsafe { tile::<D, C, TILE>(x, weights, vector, row, sums) };
+    }
+}
+
+/// `ROWS` rows from `row` on times one block of two row vectors.
+#[inline(always)]
+unsafe fn tile<D: Dot, C: Codes, const ROWS: usize>(
+    x: &Rows,
+    weights: *const u8,
+    vector: usize,
+    row: usize,
+    sums: &mut Sums,
+) {
+    unsafe {
+        let codes = x.codes.add(row * BLOCK);
+        let vector_bytes = C::ENCODING.vector_bytes();
+        let from = weights.add(SCALE_BYTES + vector * vector_bytes);
+        let mut dots = [[D::zero(); TILE_VECTORS]; ROWS];
+        // Rolled: unrolled, LLVM loads everything first, and V8 spills it.
+        for quad in 0..x.half {
+            let low: [v128; TILE_VECTORS] =
+                std::array::from_fn(|v| C::low(from.add(v * vector_bytes), quad));
+            for (r, dots) in dots.iter_mut().enumerate() {
+                let x = D::x(codes.add(r * BLOCK + quad * 4));
+                for (dots, low) in dots.iter_mut().zip(low) {
+                    *dots = D::add(x, low, *dots);
+                }
+            }
+        }
+        for quad in 0..x.half {
+            let high: [v128; TILE_VECTORS] =
+                std::array::from_fn(|v| C::high(from.add(v * vector_bytes), quad));
+            for (r, dots) in dots.iter_mut().enumerate() {
+                let x = D::x(codes.add(r * BLOCK + HALF * 4 + quad * 4));
+                for (dots, high) in dots.iter_mut().zip(high) {
+                    *dots = D::add(x, high, *dots);
+                }
+            }
+        }
+        for (r, dots) in dots.iter().enumerate() {
+            let x_scale = v128_load32_splat(x.scales.add(row + r).cast());
+            let start = start::<C>(x.neg_sums.add(row + r));
+            let sums = sums.as_mut_ptr().add(row + r).cast::<v128>().add(vector);
+            for (v, &dots) in dots.iter().enumerate() {
+                let scale = scales(load(weights.add((vector + v) / 2 * 16)), vector + v);
+                let scaled = f32x4_mul(
+                    f32x4_convert_i32x4(D::finish(dots, start)),
+                    f32x4_mul(scale, x_scale),
+                );
+                *sums.add(v) = f32x4_add(*sums.add(v), scaled);
+            }
+        }
+    }
+}
