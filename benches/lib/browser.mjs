@@ -88,40 +88,9 @@ export function peakOf(id) {
   }
 }
 
-/** Bytes of each memory that the code at the other end of `send` holds. */
-async function memoriesOf(send) {
-  const { result: prototype } = await send("Runtime.evaluate", { expression: "WebAssembly.Memory.prototype" });
-  const { objects } = await send("Runtime.queryObjects", { prototypeObjectId: prototype.objectId });
-  const { result } = await send("Runtime.callFunctionOn", {
-    objectId: objects.objectId,
-    functionDeclaration:
-      "function () { return this.map(({ buffer }) => ({ bytes: buffer.byteLength, shared: !(buffer instanceof ArrayBuffer) })); }",
-    returnByValue: true,
-  });
-  return result.value;
-}
-
 /** Bytes of WebAssembly memory in a page and its workers; one that threads share counts once. */
 export async function wasmBytes(page) {
-  const session = await page.context().newCDPSession(page);
-  const workers = [];
-  const answers = new Map();
-  session.on("Target.attachedToTarget", ({ sessionId }) => workers.push(sessionId));
-  session.on("Target.receivedMessageFromTarget", ({ message }) => {
-    const { id, result } = JSON.parse(message);
-    answers.get(id)?.(result);
-  });
-  await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  const toWorker = (sessionId) => (method, params) =>
-    new Promise((resolve) => {
-      const id = answers.size + 1;
-      answers.set(id, resolve);
-      session.send("Target.sendMessageToTarget", { sessionId, message: JSON.stringify({ id, method, params }) });
-    });
-  const lists = [await memoriesOf((method, params) => session.send(method, params))];
-  for (const worker of workers) lists.push(await memoriesOf(toWorker(worker)));
-  await session.detach();
-  const memories = lists.flat();
+  const memories = await call(page, "listMemories");
   const own = memories.filter(({ shared }) => !shared).reduce((sum, { bytes }) => sum + bytes, 0);
   return own + Math.max(0, ...memories.filter(({ shared }) => shared).map(({ bytes }) => bytes));
 }

@@ -15,6 +15,7 @@ async function measureLoad({ browser, context, site, recorder, variant, kind, ro
   const page = await openPage(context, site);
   const id = await processOf(browser, page);
   resetPeak(id);
+  await call(page, "watchWorkers");
   const { refused, firstTokenMs } = await call(page, "load", variant, prompt(8));
   if (refused !== undefined) {
     recorder.notice(`skipped ${nameOf(variant)}: ${refused}`);
@@ -25,29 +26,68 @@ async function measureLoad({ browser, context, site, recorder, variant, kind, ro
   recorder.add(variant, at("to first token", "ms"), firstTokenMs);
   const peak = peakOf(id);
   if (peak !== undefined) recorder.add(variant, at("peak memory", "MB"), peak / MB);
-  recorder.add(variant, at("wasm memory", "MB"), (await wasmBytes(page)) / MB);
+  const bytes = await wasmBytes(page);
+  if (bytes > 0) recorder.add(variant, at("wasm memory", "MB"), bytes / MB);
   await page.waitForTimeout(SETTLE_MS);
   await page.close();
   return true;
 }
 
-/** Measures the variants in turn, `repeats` times; those that can be loaded. */
-export async function measureLoads({ site, recorder, variants, repeats }) {
-  let usable = variants;
+/**
+ * The variants whose loading is measured: threads make no difference to it, and
+ * a quick run has time for one of each engine, the first that it can load.
+ */
+class Candidates {
+  #list;
+  #onePerEngine;
+
+  constructor(variants, onePerEngine) {
+    this.#list = variants.filter(({ threads }) => threads === 1);
+    this.#onePerEngine = onePerEngine;
+  }
+
+  get list() {
+    return [...this.#list];
+  }
+
+  has(variant) {
+    return this.#list.includes(variant);
+  }
+
+  refuse(variant) {
+    this.#list = this.#list.filter((other) => other !== variant);
+  }
+
+  accept(variant) {
+    if (!this.#onePerEngine) return;
+    this.#list = this.#list.filter((other) => other === variant || other.engine !== variant.engine);
+  }
+}
+
+/** Measures the variants in turn, `repeats` times; those that turned out not to load. */
+export async function measureLoads({ site, recorder, variants, repeats, onePerEngine }) {
+  const candidates = new Candidates(variants, onePerEngine);
+  const refused = [];
   const browser = await launch();
   try {
     for (let round = 1; round <= repeats; round++) {
-      for (const variant of usable) {
+      for (const variant of candidates.list) {
+        if (!candidates.has(variant)) continue;
         console.log(`  load ${round}/${repeats}: ${nameOf(variant)}`);
         const context = await browser.newContext();
         const common = { browser, context, site, recorder, variant, round };
-        const loaded = (await measureLoad({ ...common, kind: "cold" })) && (await measureLoad({ ...common, kind: "warm" }));
-        if (!loaded) usable = usable.filter((other) => other !== variant);
+        if (await measureLoad({ ...common, kind: "cold" })) {
+          await measureLoad({ ...common, kind: "warm" });
+          candidates.accept(variant);
+        } else {
+          refused.push(variant);
+          candidates.refuse(variant);
+        }
         await context.close();
       }
     }
   } finally {
     await browser.close();
   }
-  return usable;
+  return refused;
 }

@@ -28,6 +28,14 @@ export class Recorder {
     this.#series.get(key).samples.push({ round, value });
   }
 
+  failed = false;
+
+  /** Something that should have worked did not. */
+  failure(text) {
+    this.failed = true;
+    this.notice(text.split("\n")[0]);
+  }
+
   notice(text) {
     this.notices.push(text);
     console.log(`  ! ${text}`);

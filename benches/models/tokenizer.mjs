@@ -50,3 +50,20 @@ export function tokenizerJson() {
     },
   };
 }
+
+/** The byte that each character of a token stands for: visible ones for themselves, the others from 256 on. */
+const byteOf = new Map();
+for (let byte = 0, next = 256; byte < 256; byte++) {
+  const visible = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  byteOf.set(String.fromCharCode(visible ? byte : next++), byte);
+}
+
+/** Whether a token's bytes are characters by themselves, not a part of one. */
+export function isWhole(token) {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(token, (character) => byteOf.get(character)));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -20,7 +20,7 @@ export const FILES = {
   safetensors: `${FOLDER}/safetensors`,
   onnx: `${FOLDER}/onnx`,
   q8_0: `${FOLDER}/gguf/model.q8_0.gguf`,
-  q4_0: `${FOLDER}/gguf/model.q4_0.gguf`,
+  q4_k: `${FOLDER}/gguf/model.q4_k.gguf`,
 };
 
 /** What must exist for the work to count as done. */
@@ -28,7 +28,7 @@ const OUTPUTS = [
   `${FILES.safetensors}/model.safetensors`,
   `${FILES.onnx}/onnx/model_quantized.onnx`,
   FILES.q8_0,
-  FILES.q4_0,
+  FILES.q4_k,
 ];
 
 function writeText(folder, tokenizerConfig) {
@@ -48,14 +48,14 @@ export async function writeModels() {
     ["benches/models", "tests/fixtures/gpt2-tokenizer"],
     { outputs: OUTPUTS },
     async () => {
-      say(`writing random models of GPT-2's 124M shape into ${FOLDER}, once (670 MB)`);
+      say(`writing random models of GPT-2's 124M shape into ${FOLDER}, once (600 MB)`);
       rmSync(join(root, FOLDER), { recursive: true, force: true });
       writeSafetensors(join(root, OUTPUTS[0]));
       writeText(FILES.safetensors, false);
       writeOnnx(join(root, OUTPUTS[1]));
       writeText(FILES.onnx, true);
       writeGguf(join(root, FILES.q8_0), "q8_0");
-      writeGguf(join(root, FILES.q4_0), "q4_0");
+      writeGguf(join(root, FILES.q4_k), "q4_k");
     },
   );
 }

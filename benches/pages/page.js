@@ -4,6 +4,7 @@
  * Each module in engines/ exports `start(variant)`, which loads the model and
  * gives an object with `generate` and what else the engine can do.
  */
+import { listMemories, watchWorkers } from "./memories.js";
 import { reader } from "./reader.js";
 
 let engine;
@@ -45,6 +46,8 @@ globalThis.bench = {
   load,
   spin,
   readSpeed,
+  listMemories,
+  watchWorkers,
   can: (name) => typeof engine[name] === "function",
   generate: (...args) => engine.generate(...args),
   together: (...args) => engine.together(...args),

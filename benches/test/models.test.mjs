@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fromHalf, toHalf } from "../models/half.mjs";
 import { integer, nested, string } from "../models/protobuf.mjs";
 import { MULTIPLIED, floats, halves, random, tensors, transposed } from "../models/weights.mjs";
+import { isWhole, tokens } from "../models/tokenizer.mjs";
 import { prompt } from "../lib/prompts.mjs";
 
 test("halves are the nearest, ties to even", () => {
@@ -49,4 +50,11 @@ test("prompts have the length asked for, and differ", () => {
   assert.equal(one.ids.length, 128);
   assert.equal(one.text.trim().split(" ").length, 128);
   assert.notDeepEqual(one.ids, two.ids);
+});
+
+test("tokens that are a part of a character are told from whole ones", () => {
+  // "Ġ" is a space, "Ã©" is "é", "Ã" is its first byte, "âĢ" two of three.
+  assert.deepEqual(["Ġthe", "Ã©", "Ã", "âĢ", "!"].map(isWhole), [true, true, false, false, true]);
+  const parts = tokens().filter((token) => token !== "<|endoftext|>" && !isWhole(token));
+  assert.ok(parts.length > 128 && parts.length < 2000, String(parts.length));
 });
