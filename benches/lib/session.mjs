@@ -66,7 +66,8 @@ export async function runBenchmark(options) {
     notices: recorder.notices,
   };
   // What a part of the engines or formats gave must not pass for the whole.
-  const partial = options.quick || options.only !== undefined || options.dtypes !== undefined || options.noLoads;
+  const { quick, only, dtypes, rounds: fixedRounds, noLoads } = options;
+  const partial = quick || noLoads || [only, dtypes, fixedRounds].some((option) => option !== undefined);
   const path = `${RESULTS}/${partial ? "partial" : "latest"}.json`;
   writeResults(join(root, path), results);
   console.log(`\n${report(results)}\n${path} written after ${seconds(start)}`);
