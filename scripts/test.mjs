@@ -47,6 +47,7 @@ const STEPS = {
   async unit() {
     await buildPackage();
     await npm(["test", "--workspaces", "--if-present"]);
+    await nodeTests("benches/test");
   },
   async browser() {
     await build({ golden: true });

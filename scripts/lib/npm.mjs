@@ -21,17 +21,17 @@ function checkNode() {
 }
 
 /**
- * Whether `node_modules` is what the lock file asks for. npm itself records
+ * Whether a folder's `node_modules` is what its lock file asks for. npm itself records
  * what it installed, so a hand-made `npm install` counts as well.
  */
-function installed() {
+function installed(folder) {
   let record;
   try {
-    record = readJson("node_modules", ".package-lock.json").packages;
+    record = readJson(folder, "node_modules", ".package-lock.json").packages;
   } catch {
     return false;
   }
-  return Object.entries(readJson("package-lock.json").packages).every(([path, wanted]) => {
+  return Object.entries(readJson(folder, "package-lock.json").packages).every(([path, wanted]) => {
     // The root is not recorded; optional packages are for other platforms.
     if (path === "") return true;
     const found = record[path];
@@ -47,12 +47,17 @@ export async function npm(args, options) {
   else await run(process.execPath, [cli, ...args], options);
 }
 
-/** Checks Node and installs the packages of the lock file where they are missing. */
-export async function ensureNpmPackages() {
+/**
+ * Checks Node and installs the packages of a lock file where they are missing:
+ * the workspace's, or those of a folder that is not part of it. The latter only
+ * serve to be looked at, so their own scripts are not run.
+ */
+export async function ensureNpmPackages(folder = "") {
   checkNode();
-  if (installed()) return;
-  say("installing the npm packages of package-lock.json");
-  await npm(["ci"], {
+  if (installed(folder)) return;
+  const lock = join(folder, "package-lock.json");
+  say(`installing the npm packages of ${lock}`);
+  await npm(["ci", ...(folder === "" ? [] : ["--prefix", folder, "--ignore-scripts"])], {
     advice:
       "Check that the npm registry can be reached; if package.json was changed, run `npm install` to update the lock file.",
   });

@@ -1,0 +1,89 @@
+/**
+ * What the figures should be, as ratios that hold on any machine.
+ *
+ * Each ratio is taken round by round, and the middle one counts.
+ */
+import { median, ratio } from "./recorder.mjs";
+import { GPT2 } from "./variants.mjs";
+
+const THREADS = [1, 2];
+const FAST = ["q8", "q4"];
+
+const speedOf = (recorder, variant, testCase) =>
+  recorder.find({ model: GPT2, ...variant, case: testCase, metric: "speed" })[0];
+
+const threadsText = (threads) => `${threads} thread${threads === 1 ? "" : "s"}`;
+
+/** The peer's format that is fastest in this case. */
+function best(recorder, engine, threads, testCase) {
+  const series = recorder.find({ model: GPT2, engine, threads, case: testCase, metric: "speed" });
+  const middle = ({ samples }) => median(samples.map(({ value }) => value));
+  return series.sort((a, b) => middle(b) - middle(a))[0];
+}
+
+/** This package's speed over a peer's best. */
+function overPeer(recorder, { dtype, threads, testCase, engine, label, goal }) {
+  const ours = speedOf(recorder, { engine: "cacher", dtype, threads }, testCase);
+  const theirs = best(recorder, engine, threads, testCase);
+  if (ours === undefined || theirs === undefined) return [];
+  const name = `${dtype} ${testCase}, over ${label} ${theirs.dtype}, ${threadsText(threads)}`;
+  return [{ name, value: ratio(ours, theirs), atLeast: goal }];
+}
+
+function peers(recorder) {
+  const cases = [
+    { testCase: "decode at 8", engine: "transformers", label: "transformers.js", goal: 6 },
+    { testCase: "decode at 8", engine: "wllama", label: "wllama", goal: 4 },
+    { testCase: "prefill 128", engine: "transformers", label: "transformers.js", goal: 2.5 },
+    { testCase: "prefill 512", engine: "transformers", label: "transformers.js", goal: 2.5 },
+    { testCase: "prefill 128", engine: "wllama", label: "wllama" },
+  ];
+  const dtypes = ["q8", "q4", "f32"];
+  return dtypes.flatMap((dtype) =>
+    cases.flatMap(({ goal, ...rest }) =>
+      // The goals are those of q8.
+      THREADS.flatMap((threads) => overPeer(recorder, { ...rest, dtype, threads, goal: dtype === "q8" ? goal : undefined })),
+    ),
+  );
+}
+
+/** Figures of each variant of this package, with what they should be where it is a fast format. */
+function own(recorder) {
+  const middleOf = ({ samples }) => median(samples.map(({ value }) => value));
+  const variants = recorder
+    .find({ engine: "cacher", model: GPT2, case: "decode at 8", metric: "speed" })
+    .map(({ dtype, threads }) => ({ dtype, threads }));
+  return variants.flatMap(({ dtype, threads }) => {
+    const variant = { engine: "cacher", model: GPT2, dtype, threads };
+    const find = (testCase, metric) => recorder.find({ ...variant, case: testCase, metric })[0];
+    const goal = (limits) => (FAST.includes(dtype) ? limits : {});
+    const name = (text) => `${dtype}, ${threadsText(threads)}: ${text}`;
+    const rows = [];
+    const add = (text, series, limits) => {
+      if (series !== undefined) rows.push({ name: name(text), value: middleOf(series), ...goal(limits) });
+    };
+    add("share of the memory's read speed, decode at 8", find("decode at 8", "share of read speed"), { atLeast: 0.75 });
+    const short = find("decode at 8", "speed");
+    const long = find("decode at 900", "speed");
+    if (long !== undefined) {
+      rows.push({ name: name("time a token at 900 over that at 8"), value: ratio(short, long), ...goal({ atMost: 1.3 }) });
+    }
+    add("cost of a batch of 5 over one", find("batch of 5", "cost over one"), { atMost: 2.2 });
+    const two = find("batch of 2", "speed of all");
+    if (two !== undefined) {
+      rows.push({ name: name("tokens a second of two at once over one"), value: ratio(two, short), ...goal({ atLeast: 1.6 }) });
+    }
+    return rows;
+  });
+}
+
+/** `{ name, value, goal, reached }` of every ratio that this run can tell; `reached` is null without a goal. */
+export function goals(recorder) {
+  return [...peers(recorder), ...own(recorder)]
+    .filter(({ value }) => value !== undefined)
+    .map(({ name, value, atLeast, atMost }) => {
+      if (atLeast !== undefined) return { name, value, goal: `≥ ${atLeast}`, reached: value >= atLeast };
+      if (atMost !== undefined) return { name, value, goal: `≤ ${atMost}`, reached: value <= atMost };
+      return { name, value, goal: null, reached: null };
+    });
+}

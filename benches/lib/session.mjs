@@ -1,0 +1,75 @@
+/**
+ * A whole run of the benchmark, from the site to the report.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Failure, root } from "../../scripts/lib/process.mjs";
+import { serve } from "../../scripts/serve.mjs";
+import { launch } from "./browser.mjs";
+import { goals } from "./goals.mjs";
+import { measureLoads } from "./loads.mjs";
+import { Recorder, median } from "./recorder.mjs";
+import { describeMachine, writeResults } from "./results.mjs";
+import { measureRounds } from "./rounds.mjs";
+import { report } from "./table.mjs";
+import { chooseVariants } from "./variants.mjs";
+
+const RESULTS = "benches/results";
+
+/** How much is done; `seconds` is when the last round may begin, though there is always one. */
+const EXTENT = {
+  quick: { loads: { repeats: 1, onePerEngine: true }, rounds: 3, seconds: 40, maxTokens: 16 },
+  full: { loads: { repeats: 2, onePerEngine: false }, rounds: 5, seconds: 420, maxTokens: 32 },
+};
+
+/** A long text for the tokenizers: this project's own. */
+function longText() {
+  const files = ["README.md", "tests/fixtures/README.md", "docs/tiny-gpt2/training/README.md"];
+  return files.map((name) => readFileSync(join(root, name), "utf8")).join("\n").repeat(3);
+}
+
+async function chromiumVersion() {
+  const browser = await launch();
+  const version = browser.version();
+  await browser.close();
+  return version;
+}
+
+const seconds = (start) => `${Math.round((performance.now() - start) / 1000)} s`;
+
+/** Runs it; the path of the file with the results. */
+export async function runBenchmark(options) {
+  const start = performance.now();
+  const extent = options.quick ? EXTENT.quick : EXTENT.full;
+  const recorder = new Recorder();
+  const site = await serve(root);
+  let variants = chooseVariants(options);
+  let speeds;
+  try {
+    if (!options.noLoads) {
+      const refused = await measureLoads({ ...extent.loads, site, recorder, variants });
+      variants = variants.filter((variant) => !refused.includes(variant));
+      console.log(`  loads measured after ${seconds(start)}`);
+    }
+    const rounds = options.rounds ?? extent.rounds;
+    speeds = await measureRounds({ ...extent, site, recorder, variants, rounds, text: longText() });
+  } finally {
+    await site.close();
+  }
+  const results = {
+    machine: describeMachine(await chromiumVersion()),
+    date: new Date().toISOString(),
+    readGBps: median(speeds.one),
+    readGBpsTwoThreads: median(speeds.two),
+    results: recorder.summary(),
+    goals: goals(recorder),
+    notices: recorder.notices,
+  };
+  // What a part of the engines or formats gave must not pass for the whole.
+  const { quick, only, dtypes, rounds: fixedRounds, noLoads } = options;
+  const partial = quick || noLoads || [only, dtypes, fixedRounds].some((option) => option !== undefined);
+  const path = `${RESULTS}/${partial ? "partial" : "latest"}.json`;
+  writeResults(join(root, path), results);
+  console.log(`\n${report(results)}\n${path} written after ${seconds(start)}`);
+  if (recorder.failed) throw new Failure("Not every engine ran to the end: see what was left out.");
+}

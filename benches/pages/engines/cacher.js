@@ -1,0 +1,52 @@
+/**
+ * This project's package, by its public API and with nothing else.
+ */
+import { Cacher } from "/pkg/dist/index.js";
+
+/** Loads the package's model; one without threads yet is asked without them. */
+async function open({ source, dtype, threads }) {
+  const options = { model: new URL(source, location.origin).href, dtype };
+  try {
+    return await Cacher.load({ ...options, threads });
+  } catch (error) {
+    const unknown = error.code === "invalid-argument" && error.message.includes('no option "threads"');
+    if (!unknown || threads !== 1) throw error;
+    return Cacher.load(options);
+  }
+}
+
+/** Greedy where nothing is sampled, and never stopping early: a random model ends a text at any time. */
+const toOptions = ({ maxTokens, sample, seed = 0 }) => ({
+  maxTokens,
+  seed,
+  eosTokenIds: [],
+  ...(sample ? {} : { temperature: 0 }),
+});
+
+const toTimes = ({ timings, tokens }) => ({ ...timings, tokens: tokens.length });
+
+export async function start(variant) {
+  const cacher = await open(variant);
+  return {
+    facts: { weightBytes: cacher.model.weightBytes, parameters: cacher.model.parameters },
+
+    async generate({ ids }, options) {
+      const { prefillMs, decodeMs, tokens } = toTimes(await cacher.generate(ids, toOptions(options)).result);
+      return { prefillMs, decodeMs, tokens };
+    },
+
+    /** Several prompts of one length at once. */
+    async together(prompts, options) {
+      const runs = prompts.map(({ ids }, seed) => cacher.generate(ids, toOptions({ ...options, seed })).result);
+      const results = (await Promise.all(runs)).map(toTimes);
+      // The first to begin waits for the others' prompts: what is common to all is the last one's.
+      return { decodeMs: Math.min(...results.map((result) => result.decodeMs)), tokens: results[0].tokens };
+    },
+
+    async tokenize(text) {
+      const begin = performance.now();
+      const { ids } = await cacher.tokenize(text);
+      return { ms: performance.now() - begin, tokens: ids.length };
+    },
+  };
+}

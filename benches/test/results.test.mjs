@@ -1,0 +1,81 @@
+/**
+ * The parts of the benchmark that need no browser: what it writes is complete,
+ * and its numbers are right.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { root } from "../../scripts/lib/process.mjs";
+import { goals } from "../lib/goals.mjs";
+import { Recorder, ratio } from "../lib/recorder.mjs";
+import { problemsOf } from "../lib/results.mjs";
+import { report } from "../lib/table.mjs";
+
+const cacher = { engine: "cacher", version: "1.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
+const peer = { engine: "transformers", version: "4.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
+const at = (round) => ({ case: "decode at 8", metric: "speed", unit: "tokens/s", round });
+
+/** Two rounds, the second on a machine half as fast. */
+function recorded() {
+  const recorder = new Recorder();
+  for (const [round, speed] of [[1, 1], [2, 0.5]]) {
+    recorder.add(cacher, at(round), 180 * speed);
+    recorder.add(peer, at(round), 25 * speed);
+  }
+  return recorder;
+}
+
+const results = (recorder) => ({
+  machine: "a machine",
+  date: "2026-01-02T03:04:05.000Z",
+  readGBps: 30,
+  readGBpsTwoThreads: 40,
+  results: recorder.summary(),
+  goals: goals(recorder),
+  notices: ["skipped something"],
+});
+
+test("samples become a row with median, ends and count", () => {
+  const [row] = recorded().summary();
+  assert.deepEqual(row, { ...cacher, case: "decode at 8", metric: "speed", unit: "tokens/s", median: 135, min: 90, max: 180, repeats: 2 });
+});
+
+test("ratios are taken within a round", () => {
+  const [ours, theirs] = recorded().series;
+  assert.equal(ratio(ours, theirs), 7.2);
+  theirs.samples = [{ round: 3, value: 1 }];
+  assert.equal(ratio(ours, theirs), undefined);
+});
+
+test("a goal says whether it was reached", () => {
+  const goal = goals(recorded()).find(({ name }) => name.includes("transformers.js"));
+  assert.deepEqual(goal, { name: "q8 decode at 8, over transformers.js q8, 1 thread", value: 7.2, goal: "≥ 6", reached: true });
+});
+
+test("complete results have no problem, and each fault is named", () => {
+  assert.deepEqual(problemsOf(results(recorded())), []);
+  const faulty = results(recorded());
+  faulty.date = "yesterday";
+  faulty.results[0].median = 1e6;
+  faulty.results[1] = { ...faulty.results[0], repeats: 0 };
+  assert.deepEqual(problemsOf(faulty), [
+    "date: no date",
+    "results[0]: the median is not between the ends",
+    "results[1]: the median is not between the ends",
+    "results[1].repeats: no count",
+    "results[1]: the same figure twice",
+  ]);
+  assert.deepEqual(problemsOf({ ...faulty, date: "2026-01-02", results: [] }), ["results: no rows"]);
+});
+
+test("the report has a line for each variant and what was left out", () => {
+  const text = report(results(recorded()));
+  assert.match(text, /\| Cacher q8, 1 thread \| 135 \|/);
+  assert.match(text, /\| transformers.js q8, 1 thread \| 18.8 \|/);
+  assert.match(text, /^- skipped something$/m);
+});
+
+test("the results in the repository are complete", { skip: !existsSync(join(root, "benches/results/latest.json")) }, () => {
+  assert.deepEqual(problemsOf(JSON.parse(readFileSync(join(root, "benches/results/latest.json"), "utf8"))), []);
+});
