@@ -4,7 +4,7 @@
 //! thread does its share and all meet at the barriers. `d` is `n_embd`; widths
 //! in memory are padded to whole blocks of 32 with zeros.
 
-use super::kernels::attention::{self, Query};
+use super::kernels::attention::{self, Attention};
 use super::kernels::gelu::gelu;
 use super::kernels::linear::{Activations, Arithmetic, RelaxedDot, linear, relaxed_dot};
 use super::kernels::norm::layer_norm;
@@ -16,6 +16,7 @@ use super::threads::{POOL, Pool, Thread};
 use crate::error::{Error, Result};
 use crate::model::forward::check_batch;
 use crate::model::kv::BLOCK_TOKENS;
+use crate::model::kv_head::{HeadLayout, Kind};
 use crate::model::{Config, KvFormat, Model, Output, Rows, Taps};
 use std::cell::RefCell;
 
@@ -133,8 +134,6 @@ struct Row {
     sequence: usize,
     token: u32,
     position: usize,
-    /// Its place among the rows of its sequence.
-    index: usize,
 }
 
 /// What a sequence brings to a pass.
@@ -356,58 +355,86 @@ impl Pass<'_> {
         }
     }
 
-    /// Puts the rows' keys and values into the caches and attends, head by
-    /// head.
+    /// Puts the rows' keys and values into the caches, and attends: each
+    /// thread with its own heads.
     fn attend(&self, thread: &Thread, layer: usize, scratch: &mut attention::Scratch) {
         let config = self.config();
         let (n_embd, head_dim) = (config.n_embd, config.head_dim());
         let (d, qkv) = (padded(n_embd), padded(3 * n_embd));
-        let layout = crate::model::kv_head::HeadLayout { head_dim };
+        let layout = HeadLayout {
+            n_head: config.n_head,
+            head_dim,
+        };
         let scale = config.attention_scale(layer) as f32;
-        for head in thread.share(config.n_head) {
-            let offset = (layer * config.n_head + head) * layout.bytes();
-            let part = |row: &Row, block: usize| {
-                let sequence = &self.sequences[row.sequence];
-                assert!(offset + layout.bytes() <= sequence.block_bytes);
-                // SAFETY: inside the block.
-                unsafe { sequence.blocks[block].add(offset) }
-            };
-            // SAFETY: written before the barrier.
-            let numbers = |row: usize, which: usize| unsafe {
-                let at = row * qkv + which * n_embd + head * head_dim;
-                self.wide.slice(at..at + head_dim)
-            };
-            for (index, row) in self.rows.iter().enumerate() {
-                let start = part(row, row.position / BLOCK_TOKENS);
-                // SAFETY: this head's part of a block that the pass may write.
-                let part = unsafe { std::slice::from_raw_parts_mut(start, layout.bytes()) };
-                let (key, value) = (numbers(index, 1), numbers(index, 2));
-                layout.store(part, row.position % BLOCK_TOKENS, key, value);
+        let heads = thread.share(config.n_head);
+        let part = |sequence: usize, block: usize, kind: Kind, head: usize| {
+            let sequence = &self.sequences[sequence];
+            let at = layout.part(layer, kind, head);
+            assert!(at + layout.part_bytes() <= sequence.block_bytes);
+            // SAFETY: inside the block.
+            unsafe { sequence.blocks[block].add(at) }
+        };
+        // SAFETY: written before the barrier.
+        let numbers = |row: usize, which: usize, head: usize| unsafe {
+            let at = row * qkv + which * n_embd + head * head_dim;
+            self.wide.slice(at..at + head_dim)
+        };
+        for (index, row) in self.rows.iter().enumerate() {
+            let (block, slot) = (row.position / BLOCK_TOKENS, row.position % BLOCK_TOKENS);
+            for (which, kind) in [(1, Kind::Keys), (2, Kind::Values)] {
+                for head in heads.clone() {
+                    let start = part(row.sequence, block, kind, head);
+                    // SAFETY: this head's part of a block that the pass may write.
+                    let part =
+                        unsafe { std::slice::from_raw_parts_mut(start, layout.part_bytes()) };
+                    layout.store(part, kind, slot, numbers(index, which, head));
+                }
             }
-            for (index, row) in self.rows.iter().enumerate() {
-                let query = Query {
-                    layout,
-                    query: numbers(index, 0),
-                    scale,
-                    positions: row.position + 1,
-                };
-                let at = index * d + head * head_dim;
-                // SAFETY: this head's columns.
-                let out = unsafe { self.context.slice_mut(at..at + head_dim) };
-                let tap = self.attentions.get(row.sequence).map(|layers| {
-                    let sequence = &self.sequences[row.sequence];
-                    let at = (head * sequence.rows + row.index) * sequence.positions;
-                    // SAFETY: this head's probabilities.
-                    unsafe { layers[layer].slice_mut(at..at + row.position + 1) }
-                });
-                let blocks = |block: usize| {
-                    // SAFETY: only this thread writes parts of this head, and not while attending.
-                    unsafe {
-                        std::slice::from_raw_parts(part(row, block).cast_const(), layout.bytes())
+        }
+        let mut first = 0;
+        for (index, sequence) in self.sequences.iter().enumerate() {
+            // One row alone reads the cache once through with all heads; a
+            // prompt stays with one head, whose scores fit the nearest cache.
+            let heads_at_once = if sequence.rows < attention::TILE {
+                heads.len()
+            } else {
+                1
+            };
+            for from in heads.clone().step_by(heads_at_once.max(1)) {
+                let heads = from..(from + heads_at_once).min(heads.end);
+                for row in (0..sequence.rows).step_by(attention::TILE) {
+                    let positions = self.rows[first + row].position + 1;
+                    Attention {
+                        layout,
+                        heads: heads.clone(),
+                        positions,
+                        rows: attention::TILE.min(sequence.rows - row),
+                        scale,
+                        query: |r, head| numbers(first + row + r, 0, head),
+                        part: |kind, head, block| {
+                            let start = part(index, block, kind, head).cast_const();
+                            // SAFETY: nobody else writes this head's parts, nor this thread now.
+                            unsafe { std::slice::from_raw_parts(start, layout.part_bytes()) }
+                        },
+                        scratch,
                     }
-                };
-                attention::attend(&query, blocks, scratch, out, tap);
+                    .run(|r, head, numbers, weights, total| {
+                        let at = (first + row + r) * d + head * head_dim;
+                        // SAFETY: this head's columns.
+                        let out = unsafe { self.context.slice_mut(at..at + head_dim) };
+                        out.copy_from_slice(numbers);
+                        if let Some(layers) = self.attentions.get(index) {
+                            let at = (head * sequence.rows + row + r) * sequence.positions;
+                            // SAFETY: this head's probabilities.
+                            let tap = unsafe { layers[layer].slice_mut(at..at + weights.len()) };
+                            for (tap, weight) in tap.iter_mut().zip(weights) {
+                                *tap = weight / total;
+                            }
+                        }
+                    });
+                }
             }
+            first += sequence.rows;
         }
     }
 
@@ -480,7 +507,6 @@ impl Model for Engine {
                 sequence,
                 token,
                 position: start + index,
-                index,
             }));
             let positions = start + count;
             let attentions = if taps.attentions {

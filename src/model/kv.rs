@@ -9,7 +9,7 @@
 
 use super::Config;
 use super::aligned::AlignedBytes;
-use super::kv_head::HeadLayout;
+use super::kv_head::{HeadLayout, Kind};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -22,8 +22,7 @@ pub enum KvFormat {
     /// A block is `[n_layer, 2 (keys, values), 32, n_embd]`, a position's heads
     /// side by side as the projection makes them.
     F32,
-    /// A byte a number: a block is `[n_layer, n_head]` of [`HeadLayout`]. A
-    /// quarter of the memory.
+    /// A byte a number, see [`HeadLayout`]: a quarter of the memory.
     Q8,
 }
 
@@ -124,13 +123,12 @@ impl KvCache {
                 block[at + to_value..at + to_value + n_embd].copy_from_slice(value);
             }
             KvFormat::Q8 => {
-                let parts = block.chunks_exact_mut(heads.bytes());
-                for ((part, key), value) in parts
-                    .skip(layer * self.n_head)
-                    .zip(key.chunks_exact(heads.head_dim))
-                    .zip(value.chunks_exact(heads.head_dim))
-                {
-                    heads.store(part, slot, key, value);
+                for (kind, numbers) in [(Kind::Keys, key), (Kind::Values, value)] {
+                    for (head, numbers) in numbers.chunks_exact(heads.head_dim).enumerate() {
+                        let at = heads.part(layer, kind, head);
+                        let part = &mut block[at..at + heads.part_bytes()];
+                        heads.store(part, kind, slot, numbers);
+                    }
                 }
             }
         }
@@ -163,13 +161,13 @@ impl KvCache {
                     value.copy_from_slice(&block[at + to_value..at + to_value + n_embd]);
                 }
                 KvFormat::Q8 => {
-                    let parts = block.chunks_exact(heads.bytes());
-                    for ((part, key), value) in parts
-                        .skip(layer * self.n_head)
-                        .zip(key.chunks_exact_mut(heads.head_dim))
-                        .zip(value.chunks_exact_mut(heads.head_dim))
-                    {
-                        heads.load(part, slot, key, value);
+                    for (kind, numbers) in [(Kind::Keys, key), (Kind::Values, value)] {
+                        for (head, numbers) in numbers.chunks_exact_mut(heads.head_dim).enumerate()
+                        {
+                            let at = heads.part(layer, kind, head);
+                            let part = &block[at..at + heads.part_bytes()];
+                            heads.load(part, kind, slot, numbers);
+                        }
                     }
                 }
             }
@@ -180,6 +178,7 @@ impl KvCache {
     /// How one head lies in a block of [`KvFormat::Q8`].
     pub fn head_layout(&self) -> HeadLayout {
         HeadLayout {
+            n_head: self.n_head,
             head_dim: self.n_embd / self.n_head,
         }
     }
@@ -205,7 +204,7 @@ impl KvCache {
         self.n_layer
             * match self.format {
                 KvFormat::F32 => 2 * BLOCK_TOKENS * self.n_embd * size_of::<f32>(),
-                KvFormat::Q8 => self.n_head * self.head_layout().bytes(),
+                KvFormat::Q8 => self.head_layout().layer_bytes(),
             }
     }
 }

@@ -1,26 +1,33 @@
-//! 8-bit keys and values: how one head's numbers lie in a block of the cache.
+//! 8-bit keys and values: how they lie in a block of the cache.
 //!
-//! A key or value has one scale, its largest magnitude over 127. A head's part
-//! of a block, for one layer:
+//! A key or value has one scale, its largest magnitude over 127. A block holds,
+//! layer by layer, the keys of all heads and then the values of all heads, so
+//! that whoever attends reads long stretches. A head's part of either:
 //!
 //! | part | bytes | |
 //! |---|---|---|
-//! | keys | 32 x width | groups of 4 positions; in each, 16 bytes for 4 dimensions |
-//! | values | 32 x width | groups of 4 dimensions; in each, 16 bytes for 4 positions |
-//! | key scales | 128 | f32 for each position |
-//! | value scales | 128 | 〃 |
+//! | codes | 32 x width | of keys: groups of 4 positions, in each 16 bytes for 4 dimensions |
+//! | | | of values: groups of 4 dimensions, in each 16 bytes for 4 positions |
+//! | scales | 128 | f32 for each position |
 //!
 //! Sixteen bytes hold two pairs for each of four sums: `[a b] x 4, [c d] x 4`,
 //! where a to d are neighbours in what is summed over (dimensions for keys,
 //! positions for values). Widened to i16, each half meets one splatted pair.
 
 use super::kv::BLOCK_TOKENS;
-use std::ops::Range;
 
-/// Where a head's numbers stand in its part of a cache block.
+/// Keys or values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Keys,
+    Values,
+}
+
+/// Where the heads' numbers stand.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadLayout {
-    /// Dimensions of the head.
+    pub n_head: usize,
+    /// Dimensions of a head.
     pub head_dim: usize,
 }
 
@@ -30,84 +37,87 @@ impl HeadLayout {
         self.head_dim.next_multiple_of(4)
     }
 
-    /// Where codes and scales of the keys or of the values stand.
-    pub fn parts(&self, values: bool) -> (Range<usize>, Range<usize>) {
-        let start = if values { self.codes() } else { 0 };
-        let scales = self.scale_place(values, 0);
-        let scale_bytes = BLOCK_TOKENS * size_of::<f32>();
-        (start..start + self.codes(), scales..scales + scale_bytes)
-    }
-
-    /// Bytes of keys, and of values.
-    fn codes(&self) -> usize {
+    /// Bytes of a part's codes.
+    pub fn code_bytes(&self) -> usize {
         BLOCK_TOKENS * self.width()
     }
 
-    /// Bytes of a head's part.
-    pub fn bytes(&self) -> usize {
-        2 * self.codes() + 2 * BLOCK_TOKENS * size_of::<f32>()
+    /// Bytes of a head's keys, or values, of one layer in a block.
+    pub fn part_bytes(&self) -> usize {
+        self.code_bytes() + BLOCK_TOKENS * size_of::<f32>()
     }
 
-    fn key_place(&self, position: usize, dimension: usize) -> usize {
-        position / 4 * 4 * self.width() + dimension / 4 * 16 + place(position % 4, dimension % 4)
+    /// Bytes of a layer in a block.
+    pub fn layer_bytes(&self) -> usize {
+        2 * self.n_head * self.part_bytes()
     }
 
-    fn value_place(&self, position: usize, dimension: usize) -> usize {
-        self.codes()
-            + dimension / 4 * 4 * BLOCK_TOKENS
-            + position / 4 * 16
-            + place(dimension % 4, position % 4)
+    /// Where in a block a part begins.
+    pub fn part(&self, layer: usize, kind: Kind, head: usize) -> usize {
+        let parts_before = match kind {
+            Kind::Keys => head,
+            Kind::Values => self.n_head + head,
+        };
+        layer * self.layer_bytes() + parts_before * self.part_bytes()
     }
 
-    fn scale_place(&self, value: bool, position: usize) -> usize {
-        2 * self.codes() + (usize::from(value) * BLOCK_TOKENS + position) * size_of::<f32>()
-    }
-
-    /// Quantises key and value (`head_dim` numbers each) of the position at
-    /// `slot` of a block into `part`.
-    pub fn store(&self, part: &mut [u8], slot: usize, key: &[f32], value: &[f32]) {
-        let scale = encode(key, |d, code| part[self.key_place(slot, d)] = code as u8);
-        part[self.scale_place(false, slot)..][..4].copy_from_slice(&scale.to_le_bytes());
-        let scale = encode(value, |d, code| {
-            part[self.value_place(slot, d)] = code as u8
-        });
-        part[self.scale_place(true, slot)..][..4].copy_from_slice(&scale.to_le_bytes());
-    }
-
-    /// Key and value of the position at `slot`, as they are attended to.
-    pub fn load(&self, part: &[u8], slot: usize, key: &mut [f32], value: &mut [f32]) {
-        let key_scale = self.scale(part, false, slot);
-        let value_scale = self.scale(part, true, slot);
-        for (d, (key, value)) in key.iter_mut().zip(value).enumerate() {
-            *key = f32::from(part[self.key_place(slot, d)] as i8) * key_scale;
-            *value = f32::from(part[self.value_place(slot, d)] as i8) * value_scale;
+    fn code_place(&self, kind: Kind, position: usize, dimension: usize) -> usize {
+        match kind {
+            Kind::Keys => {
+                position / 4 * 4 * self.width()
+                    + dimension / 4 * 16
+                    + place(position % 4, dimension % 4)
+            }
+            Kind::Values => {
+                dimension / 4 * 4 * BLOCK_TOKENS
+                    + position / 4 * 16
+                    + place(dimension % 4, position % 4)
+            }
         }
     }
 
-    fn scale(&self, part: &[u8], value: bool, slot: usize) -> f32 {
-        let at = self.scale_place(value, slot);
-        f32::from_le_bytes([part[at], part[at + 1], part[at + 2], part[at + 3]])
+    fn scale_place(&self, position: usize) -> usize {
+        self.code_bytes() + position * size_of::<f32>()
+    }
+
+    /// Quantises the key or value of a head (`head_dim` numbers) at the
+    /// position `slot` of a block into the head's part.
+    pub fn store(&self, part: &mut [u8], kind: Kind, slot: usize, numbers: &[f32]) {
+        let largest = largest(numbers);
+        let inverse = if usable(largest) {
+            127.0 / largest
+        } else {
+            0.0
+        };
+        // The places of a position lie in a fixed pattern of steps.
+        let (quads, steps) = match kind {
+            Kind::Keys => (16, [0, 1, 8, 9]),
+            Kind::Values => (4 * BLOCK_TOKENS, [0, 2, 4, 6]),
+        };
+        let first = self.code_place(kind, slot, 0);
+        for (quad, numbers) in numbers.chunks(4).enumerate() {
+            let codes = &mut part[first + quad * quads..];
+            for (number, step) in numbers.iter().zip(steps) {
+                codes[step] = (number * inverse).round_ties_even() as i8 as u8;
+            }
+        }
+        let scale = scale_of(largest, 127.0);
+        part[self.scale_place(slot)..][..4].copy_from_slice(&scale.to_le_bytes());
+    }
+
+    /// The key or value of a head at the position `slot`, as it is attended to.
+    pub fn load(&self, part: &[u8], kind: Kind, slot: usize, numbers: &mut [f32]) {
+        let at = self.scale_place(slot);
+        let scale = f32::from_le_bytes([part[at], part[at + 1], part[at + 2], part[at + 3]]);
+        for (d, number) in numbers.iter_mut().enumerate() {
+            *number = f32::from(part[self.code_place(kind, slot, d)] as i8) * scale;
+        }
     }
 }
 
 /// Where summand `c` of sum `lane` stands in its 16 bytes.
 fn place(lane: usize, c: usize) -> usize {
     c / 2 * 8 + lane * 2 + c % 2
-}
-
-/// Codes from -127 to 127 with one scale for all of `x`, which is returned:
-/// zero where all is below 1e-30, NaN where something is not finite.
-fn encode(x: &[f32], mut set: impl FnMut(usize, i8)) -> f32 {
-    let largest = largest(x);
-    let inverse = if usable(largest) {
-        127.0 / largest
-    } else {
-        0.0
-    };
-    for (d, x) in x.iter().enumerate() {
-        set(d, (x * inverse).round_ties_even() as i8);
-    }
-    scale_of(largest, 127.0)
 }
 
 /// The largest magnitude, NaN above infinity.
@@ -121,7 +131,8 @@ pub fn usable(largest: f32) -> bool {
     largest.is_finite() && largest >= 1e-30
 }
 
-/// The scale that goes with codes up to `codes`.
+/// The scale that goes with codes up to `codes`: zero where all is below
+/// 1e-30, NaN where something is not finite.
 pub fn scale_of(largest: f32, codes: f32) -> f32 {
     if !largest.is_finite() {
         f32::NAN
@@ -129,5 +140,33 @@ pub fn scale_of(largest: f32, codes: f32) -> f32 {
         0.0
     } else {
         largest / codes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_where_they_were_put() {
+        let layout = HeadLayout {
+            n_head: 1,
+            head_dim: 7,
+        };
+        for kind in [Kind::Keys, Kind::Values] {
+            let mut part = vec![0; layout.part_bytes()];
+            let number = |slot: usize, d: usize| ((slot * 7 + d) as f32 - 100.0) / 127.0;
+            for slot in 0..BLOCK_TOKENS {
+                let numbers: Vec<f32> = (0..7).map(|d| number(slot, d)).collect();
+                layout.store(&mut part, kind, slot, &numbers);
+            }
+            for slot in 0..BLOCK_TOKENS {
+                let mut found = [0.0; 7];
+                layout.load(&part, kind, slot, &mut found);
+                for (d, found) in found.into_iter().enumerate() {
+                    assert!((found - number(slot, d)).abs() < 0.01);
+                }
+            }
+        }
     }
 }

@@ -20,8 +20,6 @@ pub trait Vector: Copy {
     fn f32_store(self, to: &mut [f32]);
     /// The first eight bytes of `from`, sign-extended to i16x8.
     fn i16_load_i8(from: &[i8]) -> Self;
-    /// One pair of i16 in all four places.
-    fn i16_splat_pair(pair: [i16; 2]) -> Self;
 
     fn f32_add(self, other: Self) -> Self;
     fn f32_sub(self, other: Self) -> Self;
@@ -115,9 +113,6 @@ impl Vector for Plain {
     fn i16_load_i8(from: &[i8]) -> Self {
         let wide: [i16; 8] = std::array::from_fn(|i| i16::from(from[i]));
         Self(bytemuck::cast(wide))
-    }
-    fn i16_splat_pair(pair: [i16; 2]) -> Self {
-        Self([bytemuck::cast(pair); 4])
     }
     fn f32_add(self, other: Self) -> Self {
         self.zip_f(other, |a, b| a + b)
@@ -227,10 +222,6 @@ pub mod wasm {
             let from: &[i8; 8] = from.first_chunk().expect("eight bytes");
             // SAFETY: 8 readable bytes.
             Self(unsafe { i16x8_load_extend_i8x8(from.as_ptr()) })
-        }
-        #[inline(always)]
-        fn i16_splat_pair(pair: [i16; 2]) -> Self {
-            Self(i32x4_splat(bytemuck::cast(pair)))
         }
         #[inline(always)]
         fn f32_add(self, other: Self) -> Self {
