@@ -48,9 +48,9 @@ describe("Vite 8", () => {
     assertGenerated(await openFolder(join(project, "dist")), expected);
   });
 
-  test("a build carries the wasm along once", async () => {
+  test("a build carries each wasm file along once", async () => {
     const files = await readdir(join(project, "dist", "assets"));
-    assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+    assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 3, files.join(", "));
   });
 
   test("a build can be told where the worker and the wasm are", async () => {
