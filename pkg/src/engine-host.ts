@@ -47,6 +47,7 @@ export class EngineHost {
   }
 
   receive(message: ToHost): void {
+    if (message.type === "close") return this.close();
     try {
       if (message.type === "cancel") this.#cancel(message.id);
       else this.#call(message);

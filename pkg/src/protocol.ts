@@ -67,7 +67,11 @@ export type Method = keyof Methods;
 
 export type Call = { [M in Method]: { type: "call"; id: number; method: M; args: Methods[M]["args"] } }[Method];
 
-export type ToHost = Call | { type: "cancel"; id: number };
+export type ToHost =
+  | Call
+  | { type: "cancel"; id: number }
+  /** Nothing more is wanted of the host. */
+  | { type: "close" };
 
 export type FromHost =
   | { type: "value"; id: number; value: Methods[Method]["value"] }

@@ -1,10 +1,8 @@
 /** What is in the package, what it weighs, and whether tools can read it. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 import { before, test } from "node:test";
-import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress } from "node:zlib";
 import { root } from "../../scripts/lib/process.mjs";
@@ -13,7 +11,6 @@ import { npm, tarball } from "./lib/project.mjs";
 /** One of them is downloaded. */
 const WASM = ["", "_relaxed", "_threads"].map((suffix) => `dist/wasm/cacher_wasm${suffix}_bg.wasm`);
 const MAX_WASM_BYTES = 1_500_000;
-const MAX_SCRIPT_BYTES = 30_000;
 
 let path;
 let files;
@@ -51,19 +48,6 @@ test("each build of the wasm is within its budget", async (t) => {
     t.diagnostic(`${file}: ${kilobytes(bytes)} compressed with Brotli`);
     assert.ok(bytes <= MAX_WASM_BYTES, `${file}: ${bytes} bytes`);
   }
-});
-
-test("the scripts are within their budget", async (t) => {
-  const vite = createRequire(join(root, "www", "package.json")).resolve("vite");
-  const { minify } = await import(pathToFileURL(vite));
-  let bytes = 0;
-  for (const file of files.filter((name) => name.endsWith(".js"))) {
-    const { code, errors } = await minify(file, (await read(file)).toString(), { module: true });
-    assert.deepEqual(errors, []);
-    bytes += await compressedBytes(code);
-  }
-  t.diagnostic(`scripts: ${kilobytes(bytes)} minified and compressed with Brotli, each on its own`);
-  assert.ok(bytes <= MAX_SCRIPT_BYTES, `${bytes} bytes`);
 });
 
 test("publint finds nothing to say", async () => {

@@ -12,9 +12,11 @@ before(async () => {
   await addModel(project, "dist", "models", "tiny-gpt2");
 });
 
-test("a webpack build generates in the browser the text that Node does", async () => {
+test("a webpack build generates in the browser the text that Node does, on threads", async () => {
   await npm(["run", "build"], project);
-  assertGenerated(await openFolder(join(project, "dist")), await textInNode(project));
+  const page = await openFolder(join(project, "dist"));
+  assertGenerated(page, await textInNode(project));
+  assert.equal(page.threads, 2);
 });
 
 test("a webpack build carries each wasm file along once", async () => {

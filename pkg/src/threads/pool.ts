@@ -28,15 +28,14 @@ export interface Pool {
   problem: string | null;
 }
 
-/** Resolves when each thread computes or was given up. `workers` is filled with those to be terminated at the end. */
-export async function startPool({ count, start, onCrash, newWorker = sameWorker }: PoolSettings, workers: Worker[]): Promise<Pool> {
+/** Resolves when each thread computes or was given up. */
+export async function startPool({ count, start, onCrash, newWorker = sameWorker }: PoolSettings): Promise<Pool> {
   const problems: string[] = [];
   const ready: Worker[] = [];
   const starting = Array.from({ length: count }, async (_, index) => {
     let worker: Worker | undefined;
     try {
       worker = newWorker(`cacher-thread-${index + 1}`);
-      workers.push(worker);
       await started(worker, start);
       ready.push(worker);
     } catch (error) {

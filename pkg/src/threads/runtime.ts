@@ -32,14 +32,14 @@ export async function threadedRuntime(
   } catch (error) {
     throw startError(error);
   }
-  const workers: Worker[] = [];
   const runtime: Runtime = {
     module: glue satisfies EngineModule,
     memory,
     alive: true,
-    close: () => workers.forEach((worker) => worker.terminate()),
+    // Safe after a trap too: it sets a flag. Each thread then ends by itself.
+    close: () => glue.stopThreads(),
   };
-  const info = startPool({ count: count - 1, start: { module, memory }, onCrash }, workers).then(
+  const info = startPool({ count: count - 1, start: { module, memory }, onCrash }).then(
     ({ size, problem }): RuntimeInfo => {
       // Between two calls into the engine, never within one: nothing here runs then.
       if (size > 0) glue.setThreads(1 + size);
