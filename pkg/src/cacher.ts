@@ -18,7 +18,9 @@ import type {
   LoadOptions,
   Logits,
   LogitsOptions,
+  MemoryInfo,
   ModelInfo,
+  RuntimeInfo,
   StorageInfo,
   TokenizeOptions,
   Tokens,
@@ -32,12 +34,15 @@ export class Cacher {
   readonly model: ModelInfo;
   /** Where the model's files are kept. */
   readonly storage: StorageInfo;
+  /** Which build of the engine runs, on how many threads. */
+  readonly runtime: RuntimeInfo;
   readonly #client: Client;
 
-  protected constructor(client: Client, { model, storage }: Loaded) {
+  protected constructor(client: Client, { model, storage, runtime }: Loaded) {
     this.#client = client;
     this.model = model;
     this.storage = storage;
+    this.runtime = runtime;
   }
 
   /** Loads a model, from this device where it is stored, else from the network. */
@@ -84,6 +89,11 @@ export class Cacher {
   async logits(tokens: Input, { positions, signal }: LogitsOptions = {}): Promise<Logits> {
     const args = { tokens: toInput("tokens", tokens), positions: toPositions(positions) };
     return this.#client.call("logits", args, { signal });
+  }
+
+  /** How much memory the engine holds now. */
+  async memory({ signal }: CallOptions = {}): Promise<MemoryInfo> {
+    return this.#client.call("memory", null, { signal });
   }
 
   /**

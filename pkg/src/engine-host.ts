@@ -7,18 +7,19 @@
  * loop gets in, so that aborts, other calls and other jobs do too.
  */
 
-import type { Engine, EngineEvent, Runtime } from "./engine.js";
+import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
 import { abortError, CacherError, isTrap, messageOf, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
 import { loadModel } from "./loading/load.js";
 import type { Fetch } from "./models/http.js";
-import type { Call, FromHost, LoadRequest, Methods, ToHost, WasmInput } from "./protocol.js";
+import type { Call, FromHost, LoadRequest, Methods, RuntimeRequest, ToHost } from "./protocol.js";
 import { openStore } from "./store/open.js";
 
 /** What differs between browser, Node and tests. */
 export interface HostEnvironment {
   fetch: Fetch;
-  runtime(fetch: Fetch, wasm: WasmInput | undefined): Promise<Runtime>;
+  /** `onCrash`: one of its threads has trapped. */
+  runtime(fetch: Fetch, request: RuntimeRequest, onCrash: (message: string) => void): Promise<StartedRuntime>;
   openStore?: typeof openStore;
 }
 
@@ -46,6 +47,7 @@ export class EngineHost {
   }
 
   receive(message: ToHost): void {
+    if (message.type === "close") return this.close();
     try {
       if (message.type === "cancel") this.#cancel(message.id);
       else this.#call(message);
@@ -56,10 +58,12 @@ export class EngineHost {
 
   /** Frees the engine; nothing is posted any more. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     for (const load of this.#loads.values()) load.abort();
     if (this.#runtime?.alive === true) this.#engine?.free();
     this.#engine = undefined;
+    this.#runtime?.close?.();
   }
 
   #call(call: Call): void {
@@ -75,6 +79,11 @@ export class EngineHost {
         return this.#queue(call, this.#live().addGeneration(call.args.prompt, call.args.options));
       case "logits":
         return this.#queue(call, this.#live().addLogits(call.args.tokens, call.args.positions));
+      case "memory":
+        return this.#value(call.id, {
+          weightBytes: this.#live().info().weightBytes,
+          wasmBytes: (this.#runtime as Runtime).memory.buffer.byteLength,
+        });
     }
   }
 
@@ -85,14 +94,17 @@ export class EngineHost {
     return this.#engine;
   }
 
-  async #load(id: number, { source, store, wasm }: LoadRequest): Promise<void> {
+  async #load(id: number, { source, store, ...wanted }: LoadRequest): Promise<void> {
     const controller = new AbortController();
     this.#loads.set(id, controller);
     const { fetch, runtime, openStore: open = openStore } = this.#environment;
     try {
-      this.#runtime = await runtime(fetch, wasm);
+      const { runtime: started, info } = await runtime(fetch, wanted, (message) => this.#crash(message));
+      this.#runtime = started;
       const { engine, storage } = await loadModel(source, store, {
-        module: this.#runtime.module,
+        module: started.module,
+        memory: started.memory,
+        dtype: wanted.dtype,
         fetch,
         signal: controller.signal,
         onProgress: (event) => this.#send({ type: "event", id, event }),
@@ -100,7 +112,7 @@ export class EngineHost {
       });
       if (this.#closed) return engine.free();
       this.#engine = engine;
-      this.#value(id, { model: engine.info(), storage });
+      this.#value(id, { model: engine.info(), storage, runtime: await info });
     } catch (error) {
       this.#fail(id, error);
     } finally {
@@ -169,13 +181,14 @@ export class EngineHost {
 
   /** A trap ends the whole host, any other error its own call. */
   #fail(id: number, error: unknown): void {
-    if (isTrap(error)) {
-      if (this.#runtime !== undefined) this.#runtime.alive = false;
-      this.#send({ type: "crashed", message: messageOf(error) });
-      this.close();
-    } else {
-      this.#send({ type: "error", id, error: toErrorData(error) });
-    }
+    if (isTrap(error)) this.#crash(messageOf(error));
+    else this.#send({ type: "error", id, error: toErrorData(error) });
+  }
+
+  #crash(message: string): void {
+    if (this.#runtime !== undefined) this.#runtime.alive = false;
+    this.#send({ type: "crashed", message });
+    this.close();
   }
 
   #send(message: FromHost, transfer?: Transferable[]): void {

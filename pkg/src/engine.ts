@@ -7,7 +7,15 @@
  * `await`.
  */
 
-import type { EngineOptions, GenerationChunk, GenerationResult, ModelInfo, Tokens } from "./types.js";
+import type {
+  Dtype,
+  EngineOptions,
+  GenerationChunk,
+  GenerationResult,
+  ModelInfo,
+  RuntimeInfo,
+  Tokens,
+} from "./types.js";
 
 /** Incremental SHA-256; `digest` gives hex and frees it. */
 export interface Hasher {
@@ -16,13 +24,22 @@ export interface Hasher {
   free(): void;
 }
 
-/** Takes the bytes of one weights file in order, in chunks of any size. */
+/**
+ * Takes the bytes of one weights file in order, in chunks of any size; or, in
+ * place of them, weights packed earlier: a header, then bytes that the caller
+ * puts into the instance's memory.
+ */
 export interface ModelLoader {
   setConfig(json: Uint8Array): void;
   setTokenizerJson(json: Uint8Array): void;
   setVocabAndMerges(vocab: Uint8Array, merges: Uint8Array): void;
   push(chunk: Uint8Array): void;
-  /** Ends the loading and frees the loader. */
+  /** Checks the header of packed weights and makes room for their bytes. */
+  beginPacked(header: Uint8Array): void;
+  /** Where in the instance's memory the packed bytes belong. */
+  packedAddress(): number;
+  packedBytes(): number;
+  /** Checks the whole, ends the loading and frees the loader. */
   finish(): Engine;
   free(): void;
 }
@@ -37,6 +54,11 @@ export type EngineEvent =
 /** A loaded model with its queue of jobs. */
 export interface Engine {
   info(): ModelInfo;
+  /** What goes before the packed bytes in a file; `undefined`: these weights are not worth storing (f32), or stored already. */
+  packedHeader(): Uint8Array | undefined;
+  /** Where in the instance's memory the packed weights lie. */
+  packedAddress(): number;
+  packedBytes(): number;
   encode(text: string, parseSpecial: boolean): Tokens;
   decode(ids: Uint32Array): string;
   addGeneration(prompt: string | Uint32Array, options: EngineOptions): number;
@@ -52,11 +74,23 @@ export interface Engine {
 
 export interface EngineModule {
   Sha256: new () => Hasher;
-  ModelLoader: new () => ModelLoader;
+  ModelLoader: new (dtype: Dtype) => ModelLoader;
+  /** Version of the format of packed weights; others cannot be read. */
+  packedVersion(): number;
 }
 
 /** A started wasm instance; `alive` becomes false at a trap, for all who share it. */
 export interface Runtime {
   readonly module: EngineModule;
+  /** The instance's memory; its `buffer` is another one each time it has grown. */
+  readonly memory: WebAssembly.Memory;
   alive: boolean;
+  /** Ends the threads. */
+  close?(): void;
+}
+
+export interface StartedRuntime {
+  runtime: Runtime;
+  /** With threads: once all have started, which may go on while a model is loaded. */
+  info: RuntimeInfo | Promise<RuntimeInfo>;
 }

@@ -29,6 +29,9 @@ export const nodePlatform: Platform = {
   fetch: nodeFetch,
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
-    return { fetch: nodeFetch, runtime: wasmRuntime };
+    return {
+      fetch: nodeFetch,
+      runtime: (fetch, wanted) => wasmRuntime(fetch, wanted, "there are no threads in Node"),
+    };
   },
 };

@@ -25,6 +25,9 @@ export const browserPlatform: Platform = {
   fetch: browserFetch,
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
-    return { fetch: browserFetch, runtime: wasmRuntime };
+    return {
+      fetch: browserFetch,
+      runtime: (fetch, wanted) => wasmRuntime(fetch, wanted, "the engine runs on the page's own thread, which may not wait for others"),
+    };
   },
 };

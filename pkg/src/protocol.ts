@@ -8,29 +8,41 @@
 import type { ErrorData } from "./errors.js";
 import type { SourceSpec } from "./models/source.js";
 import type {
+  Dtype,
   EngineOptions,
   GenerationChunk,
   GenerationResult,
   LoadOptions,
   LoadProgress,
   Logits,
+  MemoryInfo,
   ModelInfo,
+  RuntimeInfo,
   StorageInfo,
   Tokens,
 } from "./types.js";
 
+/** A URL that ends in `/` is of a folder with every build, any other of one build's file. */
 export type WasmInput = string | BufferSource | WebAssembly.Module;
 
-export interface LoadRequest {
-  source: SourceSpec;
-  store: NonNullable<LoadOptions["store"]>;
+/** What kind of engine is wanted. */
+export interface RuntimeRequest {
+  dtype: Dtype;
+  threads: NonNullable<LoadOptions["threads"]>;
+  simd: NonNullable<LoadOptions["simd"]>;
   /** `undefined`: beside the package's code. */
   wasm: WasmInput | undefined;
+}
+
+export interface LoadRequest extends RuntimeRequest {
+  source: SourceSpec;
+  store: NonNullable<LoadOptions["store"]>;
 }
 
 export interface Loaded {
   model: ModelInfo;
   storage: StorageInfo;
+  runtime: RuntimeInfo;
 }
 
 /** Arguments, answer and intermediate events of every method. */
@@ -48,13 +60,18 @@ export interface Methods {
     value: Logits;
     event: never;
   };
+  memory: { args: null; value: MemoryInfo; event: never };
 }
 
 export type Method = keyof Methods;
 
 export type Call = { [M in Method]: { type: "call"; id: number; method: M; args: Methods[M]["args"] } }[Method];
 
-export type ToHost = Call | { type: "cancel"; id: number };
+export type ToHost =
+  | Call
+  | { type: "cancel"; id: number }
+  /** Nothing more is wanted of the host. */
+  | { type: "close" };
 
 export type FromHost =
   | { type: "value"; id: number; value: Methods[Method]["value"] }

@@ -8,12 +8,14 @@ import { CacherError } from "./errors.js";
 import { parseSource, type SourceSpec } from "./models/source.js";
 import type { Platform } from "./platform.js";
 import type { Connection, Loaded, WasmInput } from "./protocol.js";
-import type { LoadOptions } from "./types.js";
+import type { Dtype, LoadOptions } from "./types.js";
 import { startWorker, WorkerConnection } from "./worker-connection.js";
 
 const OPTIONS = [
   "model",
   "dtype",
+  "threads",
+  "simd",
   "onProgress",
   "signal",
   "worker",
@@ -24,15 +26,24 @@ const OPTIONS = [
   "store",
 ] as const satisfies (keyof LoadOptions)[];
 
+const DTYPES = ["q8", "q5", "q4", "f32"] as const satisfies Dtype[];
+const SIMD = ["auto", "relaxed", "simd128"] as const satisfies LoadOptions["simd"][];
+const STORES = ["auto", "opfs", "indexeddb", "memory"] as const satisfies LoadOptions["store"][];
+
+/** More than any browser tells of, and few enough for their stacks. */
+const MAX_THREADS = 64;
+
 export async function start(options: LoadOptions, platform: Platform): Promise<{ client: Client; loaded: Loaded }> {
   if (typeof options !== "object" || options === null) {
     throw new CacherError("invalid-argument", "load: an object with `model` is needed");
   }
   requireKnown(options, OPTIONS, "load");
-  const { dtype = "f32", store = "auto", worker = platform.defaultWorker() } = options;
-  if (dtype !== "f32") throw new CacherError("invalid-argument", `dtype: "${String(dtype)}" is not one of "f32"`);
-  if (!["auto", "opfs", "indexeddb", "memory"].includes(store)) {
-    throw new CacherError("invalid-argument", `store: "${store}" is not one of "auto", "opfs", "indexeddb", "memory"`);
+  const { dtype = "q8", threads = "auto", simd = "auto", store = "auto", worker = platform.defaultWorker() } = options;
+  requireOneOf("dtype", dtype, DTYPES);
+  requireOneOf("simd", simd, SIMD);
+  requireOneOf("store", store, STORES);
+  if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
+    throw new CacherError("invalid-argument", `threads: must be "auto" or a whole number from 1 to ${MAX_THREADS}`);
   }
   const base = platform.base();
   const source = parseSource(options, base);
@@ -41,6 +52,9 @@ export async function start(options: LoadOptions, platform: Platform): Promise<{
     request: {
       source: worker === false ? source : withBlobs(source),
       store,
+      dtype,
+      threads,
+      simd,
       wasm: wasmOption(options.wasmUrl, base),
     },
     unrepeatable: unrepeatable(worker, source),
@@ -88,6 +102,12 @@ function withBlobs(source: SourceSpec): SourceSpec {
       data: data instanceof Blob ? data : new Blob([data as Uint8Array<ArrayBuffer>]),
     })),
   };
+}
+
+function requireOneOf(option: string, value: string, choices: readonly string[]): void {
+  if (choices.includes(value)) return;
+  const names = choices.map((choice) => `"${choice}"`).join(", ");
+  throw new CacherError("invalid-argument", `${option}: "${String(value)}" is not one of ${names}`);
 }
 
 function wasmOption(wasm: LoadOptions["wasmUrl"], base: string): WasmInput | undefined {

@@ -19,8 +19,15 @@ export type {
 /** Options of one generation; every one has a default. */
 export type EngineOptions = Partial<EngineGenerateOptions>;
 
-/** Number format of the weights while running. */
-export type Dtype = "f32";
+/**
+ * Number format of the weights while running: `"q8"` answers as the full model
+ * does, in a quarter of the memory; `"q5"` and `"q4"` are smaller, and `"q4"`
+ * faster, at some cost in quality; `"f32"` is the slow reference.
+ */
+export type Dtype = "q8" | "q5" | "q4" | "f32";
+
+/** Vector instructions: `"relaxed"` is faster in long prompts, not every browser has it. Results are the same. */
+export type SimdLevel = "relaxed" | "simd128";
 
 /** A model file held by the caller. */
 export type FileData = Blob | ArrayBuffer | Uint8Array;
@@ -67,8 +74,17 @@ export interface LoadProgress {
 
 export interface LoadOptions {
   model: ModelSource;
-  /** Default: `"f32"`. */
+  /** Default: `"q8"`. */
   dtype?: Dtype;
+  /**
+   * How many threads compute, the worker included. `"auto"`: one for each
+   * processor core, up to 8. Threads need a cross-origin isolated page and the
+   * engine in a worker; `Cacher.runtime` says whether there are any, and why
+   * not. Results do not depend on it. Default: `"auto"`.
+   */
+  threads?: "auto" | number;
+  /** Naming a level makes it an error where the browser lacks it; for comparisons. Default: `"auto"`. */
+  simd?: "auto" | SimdLevel;
   onProgress?: (progress: LoadProgress) => void;
   /** Aborts the loading; a partial download is kept and resumed next time. */
   signal?: AbortSignal;
@@ -79,9 +95,13 @@ export interface LoadOptions {
    * belongs to this one model from then on: `dispose()` ends it.
    */
   worker?: boolean | Worker;
-  /** Where the `.wasm` file is, or its bytes or compiled module. Default: beside the package's code. */
+  /**
+   * Where the `.wasm` files are: a folder (a URL that ends in `/`) that holds
+   * them all under their own names. Or one such file, its bytes or its compiled
+   * module: then there are no threads. Default: beside the package's code.
+   */
   wasmUrl?: string | URL | BufferSource | WebAssembly.Module;
-  /** Where the worker's script is. Default: beside the package's code. */
+  /** Where the worker's script is, which threads are started from as well. Default: beside the package's code. */
   workerUrl?: string | URL;
   /** Folder that holds the built-in models by name. Default: `models/` beside the page. */
   modelsUrl?: string | URL;
@@ -137,7 +157,7 @@ export interface StoredModel {
   id: string;
   /** Where it came from. */
   source: string;
-  /** Bytes stored, partial downloads included. */
+  /** Bytes stored, partial downloads and packed weights included. */
   bytes: number;
   /** `bytes` in full; `sha256` and the length are `null` while unknown. */
   files: { name: string; bytes: number | null; sha256: string | null; complete: boolean }[];
@@ -148,8 +168,25 @@ export interface StoredModel {
 export interface StorageInfo {
   /** `"memory"`: only the engine's weights in memory; nothing is kept for the next visit. */
   backend: "opfs" | "indexeddb" | "memory";
-  /** Why the files are not stored, where they are not; else `null`. */
+  /** Why the files, or the packed weights made from them, are not stored, where they are not; else `null`. */
   reason: string | null;
+}
+
+/** What the engine runs on. */
+export interface RuntimeInfo {
+  simd: SimdLevel;
+  /** How many threads compute. */
+  threads: number;
+  /** Why there is only one, in words; `null` where there are more. */
+  threadsOff: string | null;
+}
+
+/** What the engine holds in memory. */
+export interface MemoryInfo {
+  /** All of the WebAssembly memory; it never shrinks. */
+  wasmBytes: number;
+  /** The weights alone. */
+  weightBytes: number;
 }
 
 /** What loading a model would take. */

@@ -5,6 +5,9 @@
 import { CacherError, messageOf } from "./errors.js";
 import type { Connection, FromHost, ToHost } from "./protocol.js";
 
+/** What a host has for closing before its worker is terminated. */
+const CLOSE_MS = 200;
+
 /** Starts the package's worker, from `url` where it is given. */
 export function startWorker(url: string | undefined): Worker {
   try {
@@ -41,7 +44,14 @@ export class WorkerConnection implements Connection {
     this.#worker.postMessage(message);
   }
 
+  /**
+   * Asks first, so that the host stops its threads. Browsers end a thread that
+   * waits for work only after seconds, and keep all memory until then.
+   */
   close(): void {
-    this.#worker.terminate();
+    this.onmessage = () => undefined;
+    this.onfailure = () => undefined;
+    this.post({ type: "close" });
+    setTimeout(() => this.#worker.terminate(), CLOSE_MS);
   }
 }

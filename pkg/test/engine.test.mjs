@@ -9,7 +9,7 @@ const folder = new URL("../../www/models/tiny-gpt2/", import.meta.url);
 const phases = new Set();
 let cacher;
 before(async () => {
-  cacher = await Cacher.load({ model: folder, onProgress: ({ phase }) => phases.add(phase) });
+  cacher = await Cacher.load({ model: folder, dtype: "f32", onProgress: ({ phase }) => phases.add(phase) });
 });
 after(() => cacher.dispose());
 

@@ -1,6 +1,7 @@
 /**
  * An engine that keeps the contract of the wasm module without a model: token
- * `i` of an answer is prompt length + `i`, its text `"<id> "`.
+ * `i` of an answer is prompt length + `i`, its text `"<id> "`. What it packs is
+ * a pattern of bytes, at a fixed place of a real WebAssembly memory.
  */
 
 import { createHash } from "node:crypto";
@@ -18,19 +19,37 @@ class Sha256 {
 
 const coded = (code, message, details = {}) => Object.assign(new Error(message), { code, details });
 
+/** Where in its memory the fake engine has its packed weights. */
+const PACKED_ADDRESS = 4096;
+
 class Engine {
   #jobs = new Map();
   #next = 1;
   #sha256;
   #log;
+  #dtype;
+  #header;
+  #packedBytes;
 
-  constructor(sha256, log) {
+  constructor({ sha256, log, dtype, header, packedBytes }) {
     this.#sha256 = sha256;
     this.#log = log;
+    this.#dtype = dtype;
+    this.#header = header;
+    this.#packedBytes = packedBytes;
   }
   info() {
     return { vocabSize: 10, nPositions: 64, nEmbd: 1, nLayer: 1, nHead: 1, parameters: 1, weightBytes: 1,
-      dtype: "f32", hasTokenizer: true, eosTokenId: null, sha256: this.#sha256 };
+      dtype: this.#dtype, hasTokenizer: true, eosTokenId: null, sha256: this.#sha256 };
+  }
+  packedHeader() {
+    return this.#header && new TextEncoder().encode(JSON.stringify(this.#header));
+  }
+  packedAddress() {
+    return PACKED_ADDRESS;
+  }
+  packedBytes() {
+    return this.#packedBytes;
   }
   encode(text) {
     return { ids: Uint32Array.from(text, (c) => c.charCodeAt(0)), offsets: Uint32Array.from(text.split("").flatMap((_, i) => [i, i + 1])) };
@@ -99,13 +118,30 @@ function resultOf({ ids, made, cancelled }) {
 }
 
 /** A fake module; `log` tells what was asked of it. */
-export function fakeModule() {
+export function fakeModule({ packedBytes = 100_000, packedVersion = 1 } = {}) {
   const log = [];
+  const memory = new WebAssembly.Memory({ initial: Math.ceil((PACKED_ADDRESS + packedBytes) / 65536) });
+  const packed = () => new Uint8Array(memory.buffer, PACKED_ADDRESS, packedBytes);
+  const sumOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
   class ModelLoader {
     #hash = new Sha256();
     #size = 0;
-    constructor() {
+    #dtype;
+    #header;
+    constructor(dtype) {
+      this.#dtype = dtype;
       log.push("new loader");
+    }
+    beginPacked(header) {
+      this.#header = JSON.parse(new TextDecoder().decode(header));
+      if (this.#header.refuse) throw coded("invalid-model-file", "the header does not fit");
+      packed().fill(0);
+    }
+    packedAddress() {
+      return PACKED_ADDRESS;
+    }
+    packedBytes() {
+      return this.#header.bytes;
     }
     setConfig(json) {
       if (new TextDecoder().decode(json).includes("bert")) throw coded("unsupported-model", "not a GPT-2");
@@ -125,19 +161,29 @@ export function fakeModule() {
       this.#hash.update(chunk);
     }
     finish() {
+      const dtype = this.#dtype;
+      if (this.#header !== undefined) {
+        if (sumOf(packed()) !== this.#header.sum) throw coded("invalid-model-file", "the sum is wrong");
+        log.push(`packed ${this.#header.bytes}`);
+        return new Engine({ sha256: this.#header.sha256, log, dtype, packedBytes });
+      }
       log.push(`weights ${this.#size}`);
-      return new Engine(this.#hash.digest(), log);
+      const sha256 = this.#hash.digest();
+      if (dtype === "f32") return new Engine({ sha256, log, dtype, packedBytes });
+      packed().forEach((_, index, bytes) => (bytes[index] = (index * 7 + (index >> 9)) & 255));
+      const header = { sha256, bytes: packedBytes, sum: sumOf(packed()) };
+      return new Engine({ sha256, log, dtype, header, packedBytes });
     }
     free() {
       log.push("free loader");
     }
   }
-  return { module: { Sha256, ModelLoader }, log };
+  return { module: { Sha256, ModelLoader, packedVersion: () => packedVersion }, memory, log };
 }
 
 /** A platform whose engine is the fake; each start gets a fresh instance, as after a trap. */
 export function fakePlatform(overrides = {}) {
-  const { module, log } = fakeModule();
+  const { module, memory, log } = fakeModule();
   let current;
   return {
     log,
@@ -147,12 +193,12 @@ export function fakePlatform(overrides = {}) {
     async environment() {
       return {
         fetch: (url, init) => fetch(url, init),
-        async runtime() {
+        async runtime(_fetch, { dtype, threads, simd }) {
           if (!current?.alive) {
-            current = { module, alive: true };
+            current = { module, memory, alive: true };
             log.push("start");
           }
-          return current;
+          return { runtime: current, info: { simd: "simd128", threads: 1, threadsOff: `${dtype} ${threads} ${simd}` } };
         },
         ...overrides,
       };

@@ -3,6 +3,9 @@
  * on demand.
  */
 
+import { CacherError } from "../dist/errors.js";
+import { sliceReader } from "../dist/store/reader.js";
+
 export function fakeStore() {
   const records = new Map();
   const data = new Map();
@@ -10,6 +13,7 @@ export function fakeStore() {
   const store = {
     backend: "opfs",
     failWrites: undefined,
+    failsFor: () => true,
     data,
     async list() {
       return [...records.values()].map((json) => JSON.parse(json));
@@ -31,7 +35,7 @@ export function fakeStore() {
       if (from === "start") data.set(key(id, name), Buffer.alloc(0));
       return {
         async write(bytes) {
-          if (store.failWrites) throw store.failWrites;
+          if (store.failWrites && store.failsFor(name)) throw store.failWrites;
           data.set(key(id, name), Buffer.concat([data.get(key(id, name)) ?? Buffer.alloc(0), bytes]));
         },
         async close() {},
@@ -40,6 +44,13 @@ export function fakeStore() {
     async *read(id, name) {
       const bytes = data.get(key(id, name)) ?? Buffer.alloc(0);
       for (let at = 0; at < bytes.length; at += 1 << 14) yield new Uint8Array(bytes.subarray(at, at + (1 << 14)));
+    },
+    async open(id, name) {
+      if (!data.has(key(id, name))) throw new CacherError("storage-error", `no file ${name}`);
+      return sliceReader(store.read(id, name));
+    },
+    async remove(id, name) {
+      data.delete(key(id, name));
     },
   };
   return store;

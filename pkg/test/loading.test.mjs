@@ -19,10 +19,12 @@ afterEach(async () => {
 });
 
 async function load(model, { store = fakeStore(), preference = "auto", signal = new AbortController().signal, onProgress = () => {}, ...options } = {}) {
-  const { module, log } = fakeModule();
+  const { module, memory, log } = fakeModule();
   const source = parseSource({ model, ...options }, "http://localhost/");
   const loaded = await loadModel(source, preference, {
-    module, signal, onProgress,
+    module, memory, signal, onProgress,
+    // What is packed for the others has a test of its own.
+    dtype: "f32",
     fetch: (url, init) => fetch(url, init),
     openStore: async () => store,
   });

@@ -5,8 +5,12 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { brotliCompress } from "node:zlib";
 import { assertGenerated, openFolder, openPage } from "./lib/browser.mjs";
 import { addModel, install, npm, textInNode } from "./lib/project.mjs";
+
+const MAX_SCRIPT_BYTES = 30_000;
 
 async function installVite(...instead) {
   const project = await install("vite", ...instead);
@@ -43,14 +47,28 @@ describe("Vite 8", () => {
     expected = await textInNode(project);
   });
 
-  test("a build generates in the browser the text that Node does", async () => {
+  test("a build generates in the browser the text that Node does, on threads", async () => {
     await npm(["run", "build"], project);
-    assertGenerated(await openFolder(join(project, "dist")), expected);
+    const page = await openFolder(join(project, "dist"));
+    assertGenerated(page, expected);
+    assert.equal(page.threads, 2);
   });
 
-  test("a build carries the wasm along once", async () => {
+  test("a build carries each wasm file along once", async () => {
     const files = await readdir(join(project, "dist", "assets"));
-    assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+    assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 3, files.join(", "));
+  });
+
+  test("the scripts that a visitor downloads are within their budget", async (t) => {
+    const dist = join(project, "dist");
+    const { scripts } = await openFolder(dist);
+    assert.ok(scripts.some((path) => path.includes("worker")), scripts.join(", "));
+    let bytes = 0;
+    for (const path of scripts) {
+      bytes += (await promisify(brotliCompress)(await readFile(join(dist, path)))).length;
+    }
+    t.diagnostic(`${scripts.join(", ")}: ${(bytes / 1000).toFixed(1)} kB compressed with Brotli`);
+    assert.ok(bytes <= MAX_SCRIPT_BYTES, `${bytes} bytes`);
   });
 
   test("a build can be told where the worker and the wasm are", async () => {
@@ -87,9 +105,11 @@ describe("Vite 7", () => {
     expected = await textInNode(project);
   });
 
-  test("a build generates in the browser the text that Node does", async () => {
+  test("a build generates in the browser the text that Node does, on threads", async () => {
     await npm(["run", "build"], project);
-    assertGenerated(await openFolder(join(project, "dist")), expected);
+    const page = await openFolder(join(project, "dist"));
+    assertGenerated(page, expected);
+    assert.equal(page.threads, 2);
   });
 
   test("the development server works without pre-bundling the package", async () => {

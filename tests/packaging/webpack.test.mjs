@@ -12,12 +12,14 @@ before(async () => {
   await addModel(project, "dist", "models", "tiny-gpt2");
 });
 
-test("a webpack build generates in the browser the text that Node does", async () => {
+test("a webpack build generates in the browser the text that Node does, on threads", async () => {
   await npm(["run", "build"], project);
-  assertGenerated(await openFolder(join(project, "dist")), await textInNode(project));
+  const page = await openFolder(join(project, "dist"));
+  assertGenerated(page, await textInNode(project));
+  assert.equal(page.threads, 2);
 });
 
-test("a webpack build carries the wasm along once", async () => {
+test("a webpack build carries each wasm file along once", async () => {
   const files = await readdir(join(project, "dist"));
-  assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 1, files.join(", "));
+  assert.equal(files.filter((name) => name.endsWith(".wasm")).length, 3, files.join(", "));
 });

@@ -8,6 +8,15 @@
 import { CacherError } from "../errors.js";
 import type { Role } from "../models/select.js";
 
+/** Errors that say a file's content is wrong: such a file is not worth keeping. */
+export const CONTENT_ERRORS: ReadonlySet<string> = new Set([
+  "checksum-mismatch",
+  "invalid-model-file",
+  "invalid-tokenizer",
+  "not-a-model-file",
+  "truncated-file",
+]);
+
 /** How many bytes `checkHead` wants to see, unless the file is shorter. */
 export const HEAD_BYTES = 16;
 

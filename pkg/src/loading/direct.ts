@@ -16,7 +16,7 @@ export async function loadDirect(
   progress: Progress,
   context: LoadContext,
 ): Promise<LoadedEngine> {
-  const { module, fetch, signal } = context;
+  const { module, dtype, fetch, signal } = context;
   const files = await resolveFiles(source, fetch, signal);
   progress.begin("download", files);
   const contextOf = (file: RemoteFile) => ({
@@ -35,7 +35,7 @@ export async function loadDirect(
   const small = await readSmallFiles(module, parts, progress, signal);
 
   const weights = files.find((file) => file.role === "weights") as RemoteFile;
-  const sink = new EngineSink(() => newLoader(module, small));
+  const sink = new EngineSink(() => newLoader(module, dtype, small));
   try {
     await download(weights, sink, contextOf(weights));
   } catch (error) {

@@ -8,6 +8,8 @@ import type { Engine, EngineModule, ModelLoader } from "../engine.js";
 import { isTrap, throwIfAborted } from "../errors.js";
 import { yieldToEventLoop } from "../event-loop.js";
 import type { Role } from "../models/select.js";
+import type { Dtype } from "../types.js";
+import type { LoadContext } from "./context.js";
 import type { Progress } from "./progress.js";
 import { requireHash } from "./sinks.js";
 
@@ -24,13 +26,12 @@ export interface Part {
 export type SmallFiles = Partial<Record<Exclude<Role, "weights">, Uint8Array>>;
 
 export async function feed(
-  module: EngineModule,
   parts: readonly Part[],
   progress: Progress,
-  signal: AbortSignal,
+  { module, dtype, signal }: LoadContext,
 ): Promise<Engine> {
   progress.begin("load", parts);
-  const loader = newLoader(module, await readSmallFiles(module, parts, progress, signal));
+  const loader = newLoader(module, dtype, await readSmallFiles(module, parts, progress, signal));
   const weights = parts.find((part) => part.role === "weights") as Part;
   try {
     let loaded = 0;
@@ -62,8 +63,12 @@ export function finish(loader: ModelLoader, sha256: string | null, name: string)
   }
 }
 
-export function newLoader(module: EngineModule, { config, tokenizer, vocab, merges }: SmallFiles): ModelLoader {
-  const loader = new module.ModelLoader();
+export function newLoader(
+  module: EngineModule,
+  dtype: Dtype,
+  { config, tokenizer, vocab, merges }: SmallFiles,
+): ModelLoader {
+  const loader = new module.ModelLoader(dtype);
   try {
     if (config !== undefined) loader.setConfig(config);
     if (tokenizer !== undefined) loader.setTokenizerJson(tokenizer);

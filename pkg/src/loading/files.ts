@@ -13,7 +13,7 @@ import type { Progress } from "./progress.js";
 export async function loadFiles(
   files: readonly { name: string; data: Blob | Uint8Array }[],
   progress: Progress,
-  { module, signal }: LoadContext,
+  context: LoadContext,
 ): Promise<LoadedEngine> {
   const roles = await rolesOf(files);
   const parts = files.flatMap(({ name, data }): Part[] => {
@@ -22,7 +22,7 @@ export async function loadFiles(
     const bytes = data instanceof Blob ? data.size : data.length;
     return [{ name, role, bytes, sha256: null, read: () => slicesOf(data) }];
   });
-  const engine = await feed(module, parts, progress, signal);
+  const engine = await feed(parts, progress, context);
   return { engine, storage: { backend: "memory", reason: "the caller's own files are not stored" } };
 }
 

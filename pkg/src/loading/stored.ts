@@ -2,26 +2,19 @@
  * Loads a model from the store, after downloading what the store lacks.
  */
 
-import type { EngineModule } from "../engine.js";
-import { CacherError, toCacherError } from "../errors.js";
+import type { Engine, EngineModule } from "../engine.js";
+import { CacherError, isTrap, toCacherError } from "../errors.js";
 import { builtinFiles, modelId, resolveFiles, sourceName, type RemoteFile, type RemoteSpec } from "../models/resolve.js";
 import { withLock } from "../store/lock.js";
 import { freeBytes } from "../store/open.js";
 import { RECORD_VERSION, type FileRecord, type ModelRecord, type ModelStore } from "../store/store.js";
+import { CONTENT_ERRORS } from "./check.js";
 import type { LoadContext, LoadedEngine } from "./context.js";
 import { download, type DownloadContext } from "./download.js";
 import { feed, newLoader, readSmallFiles, type Part } from "./feed.js";
+import { restorePacked, savePacked } from "./packed.js";
 import type { Progress } from "./progress.js";
 import { StoreSink } from "./sinks.js";
-
-/** Errors that say a file's content is wrong: such a file is not worth keeping. */
-const CONTENT_ERRORS = new Set<string>([
-  "checksum-mismatch",
-  "invalid-model-file",
-  "invalid-tokenizer",
-  "not-a-model-file",
-  "truncated-file",
-]);
 
 export async function loadStored(
   source: RemoteSpec,
@@ -32,9 +25,13 @@ export async function loadStored(
   for (let refetched = false; ; refetched = true) {
     const record =
       (await completeRecord(source, store)) ?? (await downloadInto(store, source, progress, context));
+    const parts = partsOf(record, store);
+    const storage = { backend: store.backend, reason: null };
+    const restored = await restorePacked(record, store, parts, progress, context);
+    if (restored !== undefined) return { engine: restored, storage };
+    let engine: Engine;
     try {
-      const engine = await feed(context.module, partsOf(record, store), progress, context.signal);
-      return { engine, storage: { backend: store.backend, reason: null } };
+      engine = await feed(parts, progress, context);
     } catch (error) {
       const { code } = toCacherError(error);
       if (!CONTENT_ERRORS.has(code)) throw error;
@@ -42,6 +39,13 @@ export async function loadStored(
       await store.delete(record.id);
       // What the storage has damaged is fetched again; what came so is refused.
       if (!damaged || refetched) throw error;
+      continue;
+    }
+    try {
+      return { engine, storage: { ...storage, reason: await savePacked(engine, record, store, context) } };
+    } catch (error) {
+      if (!isTrap(error)) engine.free();
+      throw error;
     }
   }
 }
@@ -102,10 +106,10 @@ async function checkSmallFiles(
   record: ModelRecord,
   store: ModelStore,
   progress: Progress,
-  { module, signal }: LoadContext,
+  { module, dtype, signal }: LoadContext,
 ): Promise<void> {
   try {
-    newLoader(module, await readSmallFiles(module, partsOf(record, store), progress, signal)).free();
+    newLoader(module, dtype, await readSmallFiles(module, partsOf(record, store), progress, signal)).free();
   } catch (error) {
     if (CONTENT_ERRORS.has(toCacherError(error).code)) await store.delete(record.id);
     throw error;

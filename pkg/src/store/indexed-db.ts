@@ -7,6 +7,7 @@
  * no bundler resolves bare imports.
  */
 
+import { sliceReader, type FileReader } from "./reader.js";
 import {
   parseRecord,
   storageError,
@@ -98,6 +99,14 @@ class IndexedDbStore implements ModelStore {
       yield piece;
       at += piece.length;
     }
+  }
+
+  async open(id: string, name: string): Promise<FileReader> {
+    return sliceReader(this.read(id, name));
+  }
+
+  async remove(id: string, name: string): Promise<void> {
+    await this.#run("readwrite", (_, pieces) => done(pieces.delete(rangeOf(id, name))));
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * One download of a model at a time, over all tabs.
+ * One writer of a model at a time, over all tabs.
  */
 
 import { abortError, CacherError } from "../errors.js";
@@ -31,7 +31,7 @@ export async function withLock<T>({ name, signal, measure }: LockSettings, work:
   const watch = watchStall(measure, endWaiting);
   let started = false;
   try {
-    return (await locks.request(`cacher-model:${name}`, { signal: waiting.signal }, () => {
+    return (await locks.request(lockName(name), { signal: waiting.signal }, () => {
       started = true;
       clearInterval(watch);
       return work();
@@ -45,6 +45,17 @@ export async function withLock<T>({ name, signal, measure }: LockSettings, work:
     clearInterval(watch);
     signal.removeEventListener("abort", endWaiting);
   }
+}
+
+/** Runs `work` if no other tab works under the same name, else nothing. */
+export async function withFreeLock(name: string, work: () => Promise<void>): Promise<void> {
+  const locks = typeof navigator === "undefined" ? undefined : navigator.locks;
+  if (locks === undefined) return work();
+  await locks.request(lockName(name), { ifAvailable: true }, (lock) => (lock === null ? undefined : work()));
+}
+
+function lockName(name: string): string {
+  return `cacher-model:${name}`;
 }
 
 function watchStall(measure: () => Promise<number>, onStall: () => void): ReturnType<typeof setInterval> {

@@ -18,17 +18,27 @@ async function openStores(): Promise<ModelStore[]> {
 }
 
 export async function listModels(): Promise<StoredModel[]> {
-  const models: StoredModel[] = [];
+  return (await storedModels()).map(({ model }) => model);
+}
+
+/** `fileBytes`: of the model's files alone, without what was made from them. */
+async function storedModels(): Promise<{ model: StoredModel; fileBytes: number }[]> {
+  const models = [];
   for (const store of await openStores()) {
-    for (const { id, source, files } of await store.list()) {
-      const sizes = await Promise.all(files.map((file) => store.size(id, file.name)));
-      models.push({
+    for (const { id, source, files, packed = [] } of await store.list()) {
+      const bytesOf = async (names: { name: string }[]) => {
+        const sizes = await Promise.all(names.map(({ name }) => store.size(id, name)));
+        return sizes.reduce((sum, size) => sum + size, 0);
+      };
+      const fileBytes = await bytesOf(files);
+      const model: StoredModel = {
         id,
         source,
-        bytes: sizes.reduce((sum, size) => sum + size, 0),
+        bytes: fileBytes + (await bytesOf(packed)),
         files: files.map(({ name, bytes, sha256, complete }) => ({ name, bytes, sha256, complete })),
         backend: store.backend,
-      });
+      };
+      models.push({ model, fileBytes });
     }
   }
   return models;
@@ -56,9 +66,10 @@ export async function describeModel(source: SourceSpec, fetch: Fetch, signal?: A
     return describe("", files, 0);
   }
   const id = modelId(source);
-  const stored = (await listModels()).find((model) => model.id === id);
-  const complete = stored?.files.every((file) => file.complete) === true;
-  return describe(id, complete ? stored.files : await resolveFiles(source, fetch, signal), stored?.bytes ?? 0);
+  const stored = (await storedModels()).find(({ model }) => model.id === id);
+  const complete = stored?.model.files.every((file) => file.complete) === true;
+  const files = complete ? stored.model.files : await resolveFiles(source, fetch, signal);
+  return describe(id, files, stored?.fileBytes ?? 0);
 }
 
 function describe(id: string, files: ModelDescription["files"], storedBytes: number): ModelDescription {

@@ -10,7 +10,9 @@
  * same everywhere and takes no lock.
  */
 
+import { sliceReader, type FileReader } from "./reader.js";
 import {
+  isPackedName,
   parseRecord,
   SLICE_BYTES,
   storageError,
@@ -24,6 +26,7 @@ const RECORD = /^record\.(\d+)\.json$/;
 
 /** The part of the interface used here; the DOM library has it for workers only. */
 interface SyncAccessHandle {
+  read(into: Uint8Array, options: { at: number }): number;
   write(bytes: Uint8Array, options: { at: number }): number;
   truncate(size: number): void;
   getSize(): number;
@@ -31,7 +34,9 @@ interface SyncAccessHandle {
   close(): void;
 }
 
-type OpfsFileHandle = FileSystemFileHandle & { createSyncAccessHandle?(): Promise<SyncAccessHandle> };
+type OpfsFileHandle = FileSystemFileHandle & {
+  createSyncAccessHandle?(options?: { mode: "read-only" }): Promise<SyncAccessHandle>;
+};
 type OpfsDirectory = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
 
 /** Opens the store and proves by a file of a few bytes, then removed, that it can write. */
@@ -127,13 +132,30 @@ class OpfsStore implements ModelStore {
     }
   }
 
-  /** Files are named by their place in the record, since theirs come from the network. */
+  async open(id: string, name: string): Promise<FileReader> {
+    try {
+      return (await openSyncReader(await this.#file(id, name, false))) ?? sliceReader(this.read(id, name));
+    } catch (error) {
+      throw storageError(error);
+    }
+  }
+
+  async remove(id: string, name: string): Promise<void> {
+    try {
+      const entry = await this.#find(id);
+      if (entry === undefined) return;
+      const directory = await this.#root.getDirectoryHandle(entry.name);
+      await directory.removeEntry(fileName(entry.record, name));
+    } catch (error) {
+      if (!(error instanceof Error && error.name === "NotFoundError")) throw storageError(error);
+    }
+  }
+
   async #file(id: string, name: string, create: boolean): Promise<FileSystemFileHandle> {
     const entry = await this.#find(id);
-    const index = entry?.record.files.findIndex((file) => file.name === name) ?? -1;
-    if (entry === undefined || index < 0) throw new Error(`no record of ${name} of ${id}`);
+    if (entry === undefined) throw new Error(`no record of ${id}`);
     const directory = await this.#root.getDirectoryHandle(entry.name);
-    return directory.getFileHandle(`file.${index}`, { create });
+    return directory.getFileHandle(fileName(entry.record, name), { create });
   }
 
   async #find(id: string): Promise<{ name: string; record: ModelRecord } | undefined> {
@@ -152,6 +174,14 @@ class OpfsStore implements ModelStore {
     }
     return entries;
   }
+}
+
+/** Files are named by their place in the record, since their own names come from the network. */
+function fileName(record: ModelRecord, name: string): string {
+  if (isPackedName(name)) return name;
+  const index = record.files.findIndex((file) => file.name === name);
+  if (index < 0) throw new Error(`no record of ${name} of ${record.id}`);
+  return `file.${index}`;
 }
 
 /** The newest record that is whole. */
@@ -228,6 +258,48 @@ async function openSyncWriter(access: SyncAccessHandle, from: "start" | "end"): 
       }
     },
   };
+}
+
+/**
+ * Reads straight into the caller's memory. `undefined` where that is impossible
+ * on this thread, or just now: most browsers let only one such reader in.
+ */
+async function openSyncReader(handle: OpfsFileHandle): Promise<FileReader | undefined> {
+  const access = await handle.createSyncAccessHandle?.({ mode: "read-only" }).catch(() => undefined);
+  if (access === undefined) return undefined;
+  let at = 0;
+  return {
+    async read(length, into) {
+      try {
+        let done = 0;
+        while (done < length) {
+          const got = await readInto(access, into(length).subarray(done), at);
+          if (got === 0) break;
+          done += got;
+          at += got;
+        }
+        return done;
+      } catch (error) {
+        throw storageError(error);
+      }
+    },
+    async close() {
+      await access.close();
+    },
+  };
+}
+
+/** Through a copy, where a browser does not read into memory that is shared between threads. */
+async function readInto(access: SyncAccessHandle, target: Uint8Array, at: number): Promise<number> {
+  try {
+    return await access.read(target, { at });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const copy = new Uint8Array(target.length);
+    const got = await access.read(copy, { at });
+    target.set(copy.subarray(0, got));
+    return got;
+  }
 }
 
 async function openStreamWriter(handle: FileSystemFileHandle, from: "start" | "end"): Promise<FileWriter> {

@@ -10,6 +10,7 @@
 import { CacherError, messageOf } from "../errors.js";
 import { isByteCount, isSha256 } from "../models/manifest.js";
 import type { Role } from "../models/select.js";
+import type { FileReader } from "./reader.js";
 
 export const RECORD_VERSION = 1;
 
@@ -26,11 +27,20 @@ export interface FileRecord {
   complete: boolean;
 }
 
+/** Weights as the engine computes with them, made from the model's files. */
+export interface PackedRecord {
+  /** Chosen by this package; see `isPackedName`. */
+  name: string;
+  bytes: number;
+}
+
 export interface ModelRecord {
   version: typeof RECORD_VERSION;
   id: string;
   source: string;
   files: FileRecord[];
+  /** Absent in records of earlier versions, which ignore it in later ones. */
+  packed?: PackedRecord[];
 }
 
 /** Appends to one file. Bytes may be lost at a crash until `close` resolved. */
@@ -48,14 +58,23 @@ export interface ModelStore {
   delete(id: string): Promise<void>;
   /** Bytes held of a file; 0 where there is none. */
   size(id: string, name: string): Promise<number>;
-  /** A writer at the file's end, or at its start with all it held dropped. */
+  /** A writer at the file's end, or at its start with all it held dropped. Files are those of the record, and packed ones. */
   append(id: string, name: string, from: "start" | "end"): Promise<FileWriter>;
   /** The file in order, in slices. */
   read(id: string, name: string): AsyncIterable<Uint8Array>;
+  /** The file for reading it piece by piece into given memory; closed by the caller. */
+  open(id: string, name: string): Promise<FileReader>;
+  /** Removes a packed file, if it is there. */
+  remove(id: string, name: string): Promise<void>;
 }
 
 /** Bytes read from storage, and handed to the engine, at a time. */
 export const SLICE_BYTES = 1 << 20;
+
+/** Whether a file of this name holds packed weights; it is then safe as a file name everywhere. */
+export function isPackedName(name: string): boolean {
+  return /^packed-[a-z0-9]+-v\d+-[0-9a-f]{16}$/.test(name);
+}
 
 /** Checks a record that was read back: other code, or another version, may have written it. */
 export function parseRecord(value: unknown): ModelRecord | undefined {
@@ -74,7 +93,10 @@ export function parseRecord(value: unknown): ModelRecord | undefined {
         (file.sha256 === null || isSha256(file.sha256)) &&
         (file.validator === null || typeof file.validator === "string") &&
         (!file.complete || (file.complete === true && file.bytes !== null && file.sha256 !== null)),
-    );
+    ) &&
+    (record.packed === undefined ||
+      (Array.isArray(record.packed) &&
+        record.packed.every((each) => typeof each?.name === "string" && isPackedName(each.name) && isByteCount(each.bytes))));
   return valid ? (record as ModelRecord) : undefined;
 }
 

@@ -19,14 +19,18 @@ const CONTENT_SECURITY_POLICY = {
 /**
  * Opens a page and waits until its output is complete or an error was thrown.
  *
- * @returns {Promise<{ text: string, problems: string[] }>} the output, and what went wrong:
- *   uncaught errors, errors on the console, which failed requests are too, or too long a wait
+ * @returns {Promise<{ text: string, problems: string[], scripts: string[], threads: number }>} the
+ *   output, what went wrong: uncaught errors, errors on the console, which failed requests are too,
+ *   or too long a wait; the paths of the scripts that were loaded, and on how many threads the
+ *   model ran
  */
 export async function openPage(url) {
   const context = await browser.newContext();
   try {
     const page = await context.newPage();
     const problems = [];
+    const paths = new Set();
+    context.on("request", (request) => paths.add(new URL(request.url()).pathname));
     page.on("console", (message) => {
       const { url } = message.location();
       // Browsers ask for an icon, which the templates do not have.
@@ -42,13 +46,16 @@ export async function openPage(url) {
     await page.goto(url);
     const complete = page.locator("#output[aria-busy=false]").waitFor({ timeout: 90_000 });
     await Promise.race([complete, thrown]).catch(({ message }) => problems.push(message));
-    return { text: await page.locator("#output").textContent(), problems };
+    const scripts = [...paths].filter((path) => path.endsWith(".js"));
+    const output = page.locator("#output");
+    const threads = Number(await output.getAttribute("data-threads"));
+    return { text: await output.textContent(), problems, scripts, threads };
   } finally {
     await context.close();
   }
 }
 
-/** Opens the page of a folder of static files. */
+/** Opens the page of a folder of static files; the server's headers allow it threads. */
 export async function openFolder(folder) {
   const server = await serve(folder, { headers: CONTENT_SECURITY_POLICY });
   try {
