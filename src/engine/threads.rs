@@ -65,6 +65,8 @@ pub struct Pool {
     /// Number of barriers passed.
     passed: Signal,
     closed: AtomicBool,
+    /// Not zero once a thread is lost: what waits for it gives up.
+    failure: AtomicU32,
 }
 
 // SAFETY: `job` is written by the giver alone, between jobs, and read after `epoch` has told of it.
@@ -86,6 +88,7 @@ impl Pool {
             arrived: AtomicU32::new(0),
             passed: Signal::new(),
             closed: AtomicBool::new(false),
+            failure: AtomicU32::new(0),
         }
     }
 
@@ -115,6 +118,11 @@ impl Pool {
         self.take_part(0, job);
     }
 
+    /// What has to become other than zero when a thread is lost.
+    pub fn failure(&self) -> &AtomicU32 {
+        &self.failure
+    }
+
     /// Ends every [`work`](Self::work).
     pub fn close(&self) {
         self.set_size(1);
@@ -127,7 +135,7 @@ impl Pool {
     pub fn work(&self, index: usize) {
         let mut seen = 0;
         loop {
-            seen = self.epoch.wait_beyond(seen, None);
+            seen = self.epoch.wait_beyond(seen, || {});
             if self.closed.load(SeqCst) {
                 return;
             }
@@ -159,7 +167,14 @@ impl Pool {
             self.arrived.store(0, SeqCst);
             self.passed.raise();
         } else {
-            self.passed.wait_beyond(passed, Some(LOST_AFTER_SECONDS));
+            let mut seconds = 0;
+            self.passed.wait_beyond(passed, || {
+                let lost = seconds == LOST_AFTER_SECONDS
+                    || self.failure.load(SeqCst) != 0
+                    || self.closed.load(SeqCst);
+                assert!(!lost, "a thread of the pool is lost");
+                seconds += 1;
+            });
         }
     }
 }
@@ -190,8 +205,9 @@ impl Signal {
         }
     }
 
-    /// The value, once it is another than `old`. Panics after `limit` seconds.
-    fn wait_beyond(&self, old: u32, limit: Option<u32>) -> u32 {
+    /// The value, once it is another than `old`. `check` is called about once
+    /// a second until then.
+    fn wait_beyond(&self, old: u32, mut check: impl FnMut()) -> u32 {
         for _ in 0..SPINS {
             let value = self.get();
             if value != old {
@@ -200,18 +216,13 @@ impl Signal {
             std::hint::spin_loop();
         }
         self.sleepers.fetch_add(1, SeqCst);
-        let mut seconds = 0;
         let value = loop {
             let value = self.get();
             if value != old {
                 break value;
             }
-            assert!(
-                limit.is_none_or(|limit| seconds < limit),
-                "a thread of the pool is lost"
-            );
+            check();
             sleep_while(&self.value, old);
-            seconds += 1;
         };
         self.sleepers.fetch_sub(1, SeqCst);
         value
