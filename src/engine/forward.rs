@@ -28,7 +28,7 @@ pub struct Engine {
     layers: Vec<Layer>,
     ln_f: Norm,
     dot: RelaxedDot,
-    /// Forces one arithmetic, for tests.
+    /// The only one to use, where one was named.
     arithmetic: Option<Arithmetic>,
     pool: &'static Pool,
     buffers: RefCell<Buffers>,
@@ -108,10 +108,9 @@ impl Engine {
         self
     }
 
-    /// The same engine with one arithmetic only, which this build must have.
-    pub fn with_arithmetic(mut self, arithmetic: Arithmetic) -> Self {
-        self.arithmetic = Some(arithmetic);
-        self
+    /// Uses one arithmetic only, which this build must have; `None`: the best.
+    pub fn set_arithmetic(&mut self, arithmetic: Option<Arithmetic>) {
+        self.arithmetic = arithmetic;
     }
 
     fn arithmetic(&self, encoding: Encoding) -> Arithmetic {

@@ -4,7 +4,7 @@
 use crate::fixtures::{Array, Fixtures};
 use crate::report::Report;
 use cacher_wasm::model::{
-    Config, Dtype, KvCache, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
+    Config, Dtype, KvCache, Loaded, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
 };
 use serde::Deserialize;
 
@@ -49,16 +49,21 @@ struct Cached {
 }
 
 /// Loads a mini model, in chunks as a download gives them.
-pub fn mini(fixtures: &Fixtures, name: &str) -> Reference {
+pub fn load(fixtures: &Fixtures, name: &str, dtype: Dtype) -> Loaded {
     let config = Config::from_json(&fixtures.bytes(&format!("{name}/config.json"))).unwrap();
-    let mut loader = Loader::new(Some(config), Dtype::F32);
+    let mut loader = Loader::new(Some(config), dtype);
     for chunk in fixtures
         .bytes(&format!("{name}/model.safetensors"))
         .chunks(10_000)
     {
         loader.push(chunk).unwrap();
     }
-    let loaded = loader.finish().unwrap();
+    loader.finish().unwrap()
+}
+
+/// A mini model in f32.
+pub fn mini(fixtures: &Fixtures, name: &str) -> Reference {
+    let loaded = load(fixtures, name, Dtype::F32);
     Reference::new(loaded.config, loaded.weights.tensors().unwrap()).unwrap()
 }
 

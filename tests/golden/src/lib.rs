@@ -6,9 +6,11 @@
 //! (`tests/browser`). A check names the fixtures it needs, because a page has
 //! to fetch them first.
 
+mod engine;
 pub mod fixtures;
 mod forward;
 mod generation;
+mod kernels;
 mod processors;
 pub mod report;
 mod stop_strings;
@@ -33,6 +35,16 @@ pub const CHECKS: &[Check] = &[
         name: "forward",
         files: forward::FILES,
         run: forward::check,
+    },
+    Check {
+        name: "kernels",
+        files: &[],
+        run: kernels::check,
+    },
+    Check {
+        name: "engine",
+        files: engine::FILES,
+        run: engine::check,
     },
     Check {
         name: "greedy",

@@ -60,3 +60,13 @@ fn text_becomes_the_ids_and_offsets_of_hugging_face() {
 fn ids_become_the_text_of_hugging_face_token_by_token() {
     run("tokenizer-decode");
 }
+
+#[test]
+fn every_form_of_a_kernel_gives_the_same_bits() {
+    run("kernels");
+}
+
+#[test]
+fn the_engine_gives_the_same_bits_however_it_is_run() {
+    run("engine");
+}

@@ -30,19 +30,22 @@ pub trait Dot {
 /// How a row vector's 32 `k` are read.
 pub trait Codes {
     const ENCODING: Encoding;
+    /// What stands for zero in what `low` and `high` give.
+    const ZERO_POINT: i32 = Self::ENCODING.zero_point();
     /// Quad `quad`, of the first half, of the row vector at `vector`.
     unsafe fn low(vector: *const u8, quad: usize) -> v128;
     /// The quad half a block after it.
     unsafe fn high(vector: *const u8, quad: usize) -> v128;
 }
 
-pub struct Bytes<const ZERO_POINT: i32>;
+/// Bytes as they are.
+pub struct Bytes<const OFFSET: bool>;
 
-impl<const ZERO_POINT: i32> Codes for Bytes<ZERO_POINT> {
-    const ENCODING: Encoding = if ZERO_POINT == 0 {
-        Encoding::Q8
-    } else {
+impl<const OFFSET: bool> Codes for Bytes<OFFSET> {
+    const ENCODING: Encoding = if OFFSET {
         Encoding::Q8Offset
+    } else {
+        Encoding::Q8
     };
     #[inline(always)]
     unsafe fn low(vector: *const u8, quad: usize) -> v128 {
@@ -51,6 +54,28 @@ impl<const ZERO_POINT: i32> Codes for Bytes<ZERO_POINT> {
     #[inline(always)]
     unsafe fn high(vector: *const u8, quad: usize) -> v128 {
         unsafe { load(vector.add((HALF + quad) * 16)) }
+    }
+}
+
+/// Bytes stored plus 128, as signed numbers.
+pub struct SignedBytes;
+
+impl Codes for SignedBytes {
+    const ENCODING: Encoding = Encoding::Q8Offset;
+    const ZERO_POINT: i32 = 0;
+    #[inline(always)]
+    unsafe fn low(vector: *const u8, quad: usize) -> v128 {
+        v128_xor(
+            unsafe { Bytes::<true>::low(vector, quad) },
+            u8x16_splat(0x80),
+        )
+    }
+    #[inline(always)]
+    unsafe fn high(vector: *const u8, quad: usize) -> v128 {
+        v128_xor(
+            unsafe { Bytes::<true>::high(vector, quad) },
+            u8x16_splat(0x80),
+        )
     }
 }
 
@@ -107,7 +132,7 @@ fn scales(pair: v128, vector: usize) -> v128 {
 #[inline(always)]
 unsafe fn start<C: Codes>(neg_sum: *const i32) -> v128 {
     let neg_sum = unsafe { v128_load32_splat(neg_sum.cast()) };
-    i32x4_mul(neg_sum, i32x4_splat(C::ENCODING.zero_point()))
+    i32x4_mul(neg_sum, i32x4_splat(C::ZERO_POINT))
 }
 
 /// One row alone walks `STREAMS` groups at once, a memory stream each; more

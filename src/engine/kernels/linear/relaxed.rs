@@ -30,8 +30,8 @@ pub fn linear(job: Job) {
     // SAFETY: `super::linear` has checked all lengths.
     unsafe {
         match job.matrix.encoding {
-            Encoding::Q8 => blocked::run::<Relaxed, Bytes<0>, 2>(&job),
-            Encoding::Q8Offset => blocked::run::<Relaxed, Bytes<128>, 2>(&job),
+            Encoding::Q8 => blocked::run::<Relaxed, Bytes<false>, 2>(&job),
+            Encoding::Q8Offset => blocked::run::<Relaxed, Bytes<true>, 2>(&job),
             Encoding::Q5 => blocked::run::<Relaxed, Fives, 1>(&job),
             Encoding::Q4 => blocked::run::<Relaxed, Nibbles, 1>(&job),
         }

@@ -3,7 +3,7 @@
 //! and 2.5 times slower where arithmetic is.
 
 use super::Job;
-use super::blocked::{self, Bytes, Dot, Fives, Nibbles};
+use super::blocked::{self, Bytes, Dot, Fives, Nibbles, SignedBytes};
 use crate::engine::matrix::Encoding;
 use core::arch::wasm32::*;
 
@@ -11,10 +11,11 @@ pub fn linear(job: Job) {
     // SAFETY: `super::linear` has checked all lengths.
     unsafe {
         match job.matrix.encoding {
-            Encoding::Q8 => blocked::run::<Widened, Bytes<0>, 2>(&job),
+            Encoding::Q8 => blocked::run::<Widened, Bytes<false>, 2>(&job),
             Encoding::Q5 => blocked::run::<Widened, Fives, 1>(&job),
             Encoding::Q4 => blocked::run::<Widened, Nibbles, 1>(&job),
-            Encoding::Q8Offset => unreachable!("a form for the relaxed product only"),
+            // Only to check the relaxed form against: see `relaxed_dot`.
+            Encoding::Q8Offset => blocked::run::<Widened, SignedBytes, 2>(&job),
         }
     }
 }
