@@ -480,6 +480,10 @@ impl Model for Engine {
         self.packed.bytes().len() as u64
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn kv_format(&self) -> KvFormat {
         KvFormat::Q8
     }
@@ -648,4 +652,4 @@ impl Buffers {
 
 #[cfg(test)]
 #[path = "forward_tests.rs"]
-mod tests;
+pub(crate) mod tests;

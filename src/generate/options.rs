@@ -52,6 +52,11 @@ pub struct GenerateOptions {
     /// tokens rather than as the characters they are written with.
     /// Default: false.
     pub parse_special: bool,
+    /// Speculate: drafts of at most this many tokens, taken from where the last
+    /// ones stood in the text before, are checked in one pass. The output stays
+    /// the same; text that repeats itself (quotes, lists, code) comes faster.
+    /// Not for dtype `f32`. `0`: off. Default: 0.
+    pub prompt_lookup_num_tokens: usize,
 }
 
 impl Default for GenerateOptions {
@@ -68,6 +73,7 @@ impl Default for GenerateOptions {
             include_stop: false,
             eos_token_ids: None,
             parse_special: false,
+            prompt_lookup_num_tokens: 0,
         }
     }
 }
