@@ -104,6 +104,8 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
     deserializer.deserialize_any(OneOrMany)
 }
 
+/// Longest draft: each of its tokens needs a row of logits.
+pub const MAX_DRAFT_TOKENS: usize = 32;
 /// Most stop strings in one request.
 pub const MAX_STOP_STRINGS: usize = 64;
 /// Longest stop string, in bytes of UTF-8.
@@ -141,6 +143,11 @@ impl GenerateOptions {
             "minP",
             (0.0..=1.0).contains(&self.min_p),
             "must be from 0 to 1",
+        )?;
+        within(
+            "promptLookupNumTokens",
+            self.prompt_lookup_num_tokens <= MAX_DRAFT_TOKENS,
+            "must be from 0 to 32",
         )?;
         within(
             "repetitionPenalty",
