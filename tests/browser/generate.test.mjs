@@ -35,6 +35,8 @@ for (const worker of [true, false]) {
           promptTokens: ids.length,
           completionTokens: 32,
           totalTokens: ids.length + 32,
+          draftTokens: 0,
+          acceptedDraftTokens: 0,
         });
         assert.ok(chunks.length > 1, "the text comes in pieces");
         assert.equal(chunks.map((chunk) => chunk.text).join(""), text);
