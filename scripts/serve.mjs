@@ -8,12 +8,15 @@
 import { createServer } from "node:http";
 import send from "send";
 
+const HEADERS = {
+  "X-Content-Type-Options": "nosniff",
+};
+
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
   // Model files of another site still load: they are fetched with CORS.
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",
-  "X-Content-Type-Options": "nosniff",
 };
 
 /** Vite puts a hash of its contents into the name of each of these. */
@@ -23,14 +26,15 @@ const HASHED = /\/assets\/.*-[\w-]{8}\.\w+$/;
  * Starts the server.
  *
  * @param {string} folder what to serve
- * @param {{ port?: number, headers?: Record<string, string> }} options port 0, the default, is any
- *   free one; `headers` are added to those of every answer
+ * @param {{ port?: number, headers?: Record<string, string>, isolated?: boolean }} options port 0,
+ *   the default, is any free one; `headers` are added to those of every answer; with
+ *   `isolated: false` no answer isolates a page, as on hosts that let nobody set headers
  * @returns {Promise<{ url: string, close: () => Promise<void> }>} rejects with code `EADDRINUSE`
  *   where the port is taken
  */
-export async function serve(folder, { port = 0, headers = {} } = {}) {
+export async function serve(folder, { port = 0, headers = {}, isolated = true } = {}) {
   const server = createServer((request, response) => {
-    for (const [name, value] of Object.entries({ ...ISOLATION, ...headers })) {
+    for (const [name, value] of Object.entries({ ...HEADERS, ...(isolated ? ISOLATION : {}), ...headers })) {
       response.setHeader(name, value);
     }
     const notFound = () => {

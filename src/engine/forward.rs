@@ -4,6 +4,7 @@
 //! thread does its share and all meet at the barriers. `d` is `n_embd`; widths
 //! in memory are padded to whole blocks of 32 with zeros.
 
+use super::governor::Governor;
 use super::kernels::attention::{self, Attention};
 use super::kernels::gelu::gelu;
 use super::kernels::linear::{Activations, Arithmetic, RelaxedDot, linear, relaxed_dot};
@@ -20,6 +21,9 @@ use crate::model::kv_head::{HeadLayout, Kind};
 use crate::model::{Config, KvFormat, Model, Output, Rows, Taps};
 use std::cell::RefCell;
 
+/// Milliseconds from any fixed point.
+pub type Clock = fn() -> f64;
+
 /// The fast implementation of [`Model`].
 pub struct Engine {
     packed: Packed,
@@ -31,6 +35,8 @@ pub struct Engine {
     /// The only one to use, where one was named.
     arithmetic: Option<Arithmetic>,
     pool: &'static Pool,
+    /// With a clock, the number of threads is what is fastest.
+    governor: Option<(RefCell<Governor>, Clock)>,
     buffers: RefCell<Buffers>,
 }
 
@@ -94,12 +100,20 @@ impl Engine {
             dot: relaxed_dot(),
             arithmetic: None,
             pool: &POOL,
+            governor: None,
             buffers: RefCell::default(),
         })
     }
 
     pub fn packed(&self) -> &Packed {
         &self.packed
+    }
+
+    /// The same engine, which from now on runs a pass on one thread where that
+    /// is faster than on all.
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.governor = Some((RefCell::default(), clock));
+        self
     }
 
     /// The same engine on another pool.
@@ -111,6 +125,25 @@ impl Engine {
     /// Uses one arithmetic only, which this build must have; `None`: the best.
     pub fn set_arithmetic(&mut self, arithmetic: Option<Arithmetic>) {
         self.arithmetic = arithmetic;
+    }
+
+    /// Runs a pass of `m` rows.
+    fn run(&self, m: usize, pass: &Pass) {
+        let job = |thread: &Thread| pass.run(thread);
+        match &self.governor {
+            Some((governor, clock)) if self.pool.size() > 1 => {
+                let mut governor = governor.borrow_mut();
+                let together = governor.together(m);
+                let started = clock();
+                if together {
+                    self.pool.run(&job);
+                } else {
+                    job(&Thread::ALONE);
+                }
+                governor.learn(m, together, clock() - started);
+            }
+            _ => self.pool.run(&job),
+        }
     }
 
     fn arithmetic(&self, encoding: Encoding) -> Arithmetic {
@@ -186,6 +219,29 @@ struct Pass<'a> {
 // touches the parts of its own heads only.
 unsafe impl Sync for Pass<'_> {}
 
+/// Passes of so few rows are so short that every thread normalises and
+/// quantises all rows for itself: that takes less time than to meet the others.
+const FEW_ROWS: usize = 4;
+
+/// A thread's own activations, in passes of few rows.
+#[derive(Debug, Default)]
+struct Own {
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    neg_sums: Vec<i32>,
+}
+
+/// One thread in a pass.
+struct Worker<'a> {
+    pass: &'a Pass<'a>,
+    thread: &'a Thread<'a>,
+    codes: Shared<'a, i8>,
+    scales: Shared<'a, f32>,
+    neg_sums: Shared<'a, i32>,
+    /// The activations are this thread's own.
+    alone: bool,
+}
+
 /// A row's width in memory.
 fn padded(width: usize) -> usize {
     width.next_multiple_of(BLOCK.max(GROUP))
@@ -196,68 +252,115 @@ impl Pass<'_> {
         self.engine.packed.config()
     }
 
+    /// This thread's part of the pass.
     fn run(&self, thread: &Thread) {
+        let mut own = Own::default();
+        let alone = self.rows.len() <= FEW_ROWS && self.asked.len() <= FEW_ROWS;
+        if alone {
+            let config = self.config();
+            let widest = padded(config.n_embd).max(padded(config.n_inner));
+            own.codes.resize(FEW_ROWS * widest, 0);
+            own.scales.resize(FEW_ROWS * widest / BLOCK, 0.0);
+            own.neg_sums.resize(FEW_ROWS * widest / BLOCK, 0);
+        }
+        let worker = Worker {
+            pass: self,
+            thread,
+            codes: if alone {
+                Shared::new(&mut own.codes)
+            } else {
+                self.codes
+            },
+            scales: if alone {
+                Shared::new(&mut own.scales)
+            } else {
+                self.scales
+            },
+            neg_sums: if alone {
+                Shared::new(&mut own.neg_sums)
+            } else {
+                self.neg_sums
+            },
+            alone,
+        };
+        worker.run();
+    }
+}
+
+impl Worker<'_> {
+    fn config(&self) -> &Config {
+        self.pass.engine.packed.config()
+    }
+
+    /// The rows of `0..n` that this thread normalises or quantises.
+    fn activation_rows(&self, n: usize) -> std::ops::Range<usize> {
+        if self.alone {
+            0..n
+        } else {
+            self.thread.share(n)
+        }
+    }
+
+    /// Waits for the others' activations.
+    fn activations_ready(&self) {
+        if !self.alone {
+            self.thread.barrier();
+        }
+    }
+
+    fn run(&self) {
+        let (pass, thread) = (self.pass, self.thread);
         let config = self.config();
         let d = padded(config.n_embd);
         let (qkv, inner) = (padded(3 * config.n_embd), padded(config.n_inner));
         let mut row_buffer = vec![0.0; d];
         let mut scratch = attention::Scratch::default();
 
-        self.embed(thread);
+        self.embed();
         thread.barrier();
-        self.tap(thread, 0, None);
-        for (index, layer) in self.engine.layers.iter().enumerate() {
-            self.normalise(thread, layer.ln_1, None, &mut row_buffer);
+        self.tap(0, None);
+        for (index, layer) in self.pass.engine.layers.iter().enumerate() {
+            self.normalise(layer.ln_1, None, &mut row_buffer);
+            self.project(layer.c_attn, self.pass.wide, qkv, |_, _, _| {});
             thread.barrier();
-            self.project(thread, layer.c_attn, self.wide, qkv, |_, _, _| {});
+            self.attend(index, &mut scratch);
             thread.barrier();
-            self.attend(thread, index, &mut scratch);
-            thread.barrier();
-            self.quantize(thread, self.context, d);
-            thread.barrier();
-            self.project(
-                thread,
-                layer.attn_c_proj,
-                self.sums,
-                d,
-                |row, from, sums| {
-                    self.add_to_residual(row, from, sums);
-                },
-            );
-            thread.barrier();
-
-            self.normalise(thread, layer.ln_2, None, &mut row_buffer);
-            thread.barrier();
-            self.project(thread, layer.c_fc, self.wide, inner, |_, _, sums| {
-                gelu(sums)
-            });
-            thread.barrier();
-            self.quantize(thread, self.wide, inner);
-            thread.barrier();
-            self.project(thread, layer.mlp_c_proj, self.sums, d, |row, from, sums| {
+            self.quantize(pass.context, d);
+            self.project(layer.attn_c_proj, self.pass.sums, d, |row, from, sums| {
                 self.add_to_residual(row, from, sums);
             });
             thread.barrier();
-            self.tap(thread, index + 1, None);
-        }
-        self.tap(thread, self.engine.layers.len() + 1, Some(self.engine.ln_f));
-        if !self.asked.is_empty() {
-            self.normalise(thread, self.engine.ln_f, Some(self.asked), &mut row_buffer);
+
+            self.normalise(layer.ln_2, None, &mut row_buffer);
+            self.project(layer.c_fc, self.pass.wide, inner, |_, _, sums| gelu(sums));
             thread.barrier();
-            self.head(thread);
+            self.quantize(pass.wide, inner);
+            self.project(layer.mlp_c_proj, self.pass.sums, d, |row, from, sums| {
+                self.add_to_residual(row, from, sums);
+            });
+            thread.barrier();
+            self.tap(index + 1, None);
+        }
+        self.tap(
+            self.pass.engine.layers.len() + 1,
+            Some(self.pass.engine.ln_f),
+        );
+        if !self.pass.asked.is_empty() {
+            self.normalise(pass.engine.ln_f, Some(pass.asked), &mut row_buffer);
+            self.head();
         }
     }
 
     /// x = wte[token] + wpe[position]
-    fn embed(&self, thread: &Thread) {
-        let packed = &self.engine.packed;
-        let wte = packed.matrix(self.engine.wte);
+    fn embed(&self) {
+        let packed = &self.pass.engine.packed;
+        let wte = packed.matrix(self.pass.engine.wte);
         let d = padded(self.config().n_embd);
-        for row in thread.share(self.rows.len()) {
+        for row in self.thread.share(self.pass.rows.len()) {
             // SAFETY: this thread's row.
-            let x = unsafe { self.x.slice_mut(row * d..(row + 1) * d) };
-            wte.decode_row(self.rows[row].token as usize, x);
-            let position = packed.floats(self.engine.wpe, self.rows[row].position);
+            let x = unsafe { self.pass.x.slice_mut(row * d..(row + 1) * d) };
+            wte.decode_row(self.pass.rows[row].token as usize, x);
+            let position = packed.floats(self.pass.engine.wpe, self.pass.rows[row].position);
             for (x, position) in x.iter_mut().zip(position) {
                 *x += position;
             }
@@ -265,23 +368,24 @@ impl Pass<'_> {
     }
 
     /// LayerNorm of the rows, or of those `asked`, quantised for a product.
-    fn normalise(&self, thread: &Thread, norm: Norm, asked: Option<&[usize]>, buffer: &mut [f32]) {
-        let count = asked.map_or(self.rows.len(), <[usize]>::len);
+    fn normalise(&self, norm: Norm, asked: Option<&[usize]>, buffer: &mut [f32]) {
+        let count = asked.map_or(self.pass.rows.len(), <[usize]>::len);
         let activations = self.activations(count, self.config().n_embd);
-        for index in thread.share(count) {
+        for index in self.activation_rows(count) {
             let row = asked.map_or(index, |asked| asked[index]);
             self.norm_row(norm, row, buffer);
             // SAFETY: this thread's row.
             unsafe { activations.set_row(index, buffer) };
         }
+        self.activations_ready();
     }
 
     fn norm_row(&self, norm: Norm, row: usize, out: &mut [f32]) {
-        let packed = &self.engine.packed;
+        let packed = &self.pass.engine.packed;
         let config = self.config();
         let d = padded(config.n_embd);
         // SAFETY: nobody writes the residual between the barriers around this.
-        let x = unsafe { self.x.slice(row * d..(row + 1) * d) };
+        let x = unsafe { self.pass.x.slice(row * d..(row + 1) * d) };
         layer_norm(
             x,
             config.n_embd,
@@ -293,15 +397,16 @@ impl Pass<'_> {
     }
 
     /// Quantises rows of `width` numbers for a product.
-    fn quantize(&self, thread: &Thread, from: Shared<f32>, width: usize) {
-        let activations = self.activations(self.rows.len(), width);
-        for row in thread.share(self.rows.len()) {
+    fn quantize(&self, from: Shared<f32>, width: usize) {
+        let activations = self.activations(self.pass.rows.len(), width);
+        for row in self.activation_rows(self.pass.rows.len()) {
             // SAFETY: written before the barrier; the row's codes are this thread's.
             unsafe {
                 let x = from.slice(row * width..(row + 1) * width);
                 activations.set_row(row, x);
             }
         }
+        self.activations_ready();
     }
 
     fn activations(&self, rows: usize, width: usize) -> Activations<'_> {
@@ -318,22 +423,21 @@ impl Pass<'_> {
     /// column, numbers)` on the thread's columns of every row.
     fn project(
         &self,
-        thread: &Thread,
         weights: Linear,
         out: Shared<f32>,
         stride: usize,
         finish: impl Fn(usize, usize, &mut [f32]),
     ) {
-        let packed = &self.engine.packed;
+        let packed = &self.pass.engine.packed;
         let matrix = packed.matrix(weights.weight);
-        let groups = thread.share(matrix.groups());
-        let x = self.activations(self.rows.len(), matrix.columns);
-        let arithmetic = self.engine.arithmetic(matrix.encoding);
+        let groups = self.thread.share(matrix.groups());
+        let x = self.activations(self.pass.rows.len(), matrix.columns);
+        let arithmetic = self.pass.engine.arithmetic(matrix.encoding);
         // SAFETY: `x` was finished before the barrier; the columns are this thread's.
         unsafe { linear(arithmetic, &matrix, &x, groups.clone(), out, stride) };
         let columns = groups.start * GROUP..groups.end * GROUP;
         let bias = &packed.floats(weights.bias, 0)[columns.clone()];
-        for row in 0..self.rows.len() {
+        for row in 0..self.pass.rows.len() {
             let at = row * stride;
             // SAFETY: this thread's columns.
             let sums = unsafe { out.slice_mut(at + columns.start..at + columns.end) };
@@ -348,7 +452,7 @@ impl Pass<'_> {
     fn add_to_residual(&self, row: usize, from: usize, sums: &[f32]) {
         let at = row * padded(self.config().n_embd) + from;
         // SAFETY: the columns of the thread that calls.
-        let x = unsafe { self.x.slice_mut(at..at + sums.len()) };
+        let x = unsafe { self.pass.x.slice_mut(at..at + sums.len()) };
         for (x, sum) in x.iter_mut().zip(sums) {
             *x += sum;
         }
@@ -356,7 +460,7 @@ impl Pass<'_> {
 
     /// Puts the rows' keys and values into the caches, and attends: each
     /// thread with its own heads.
-    fn attend(&self, thread: &Thread, layer: usize, scratch: &mut attention::Scratch) {
+    fn attend(&self, layer: usize, scratch: &mut attention::Scratch) {
         let config = self.config();
         let (n_embd, head_dim) = (config.n_embd, config.head_dim());
         let (d, qkv) = (padded(n_embd), padded(3 * n_embd));
@@ -365,9 +469,9 @@ impl Pass<'_> {
             head_dim,
         };
         let scale = config.attention_scale(layer) as f32;
-        let heads = thread.share(config.n_head);
+        let heads = self.thread.share(config.n_head);
         let part = |sequence: usize, block: usize, kind: Kind, head: usize| {
-            let sequence = &self.sequences[sequence];
+            let sequence = &self.pass.sequences[sequence];
             let at = layout.part(layer, kind, head);
             assert!(at + layout.part_bytes() <= sequence.block_bytes);
             // SAFETY: inside the block.
@@ -376,9 +480,9 @@ impl Pass<'_> {
         // SAFETY: written before the barrier.
         let numbers = |row: usize, which: usize, head: usize| unsafe {
             let at = row * qkv + which * n_embd + head * head_dim;
-            self.wide.slice(at..at + head_dim)
+            self.pass.wide.slice(at..at + head_dim)
         };
-        for (index, row) in self.rows.iter().enumerate() {
+        for (index, row) in self.pass.rows.iter().enumerate() {
             let (block, slot) = (row.position / BLOCK_TOKENS, row.position % BLOCK_TOKENS);
             for (which, kind) in [(1, Kind::Keys), (2, Kind::Values)] {
                 for head in heads.clone() {
@@ -391,7 +495,7 @@ impl Pass<'_> {
             }
         }
         let mut first = 0;
-        for (index, sequence) in self.sequences.iter().enumerate() {
+        for (index, sequence) in self.pass.sequences.iter().enumerate() {
             // One row alone reads the cache once through with all heads; a
             // prompt stays with one head, whose scores fit the nearest cache.
             let heads_at_once = if sequence.rows < attention::TILE {
@@ -402,7 +506,7 @@ impl Pass<'_> {
             for from in heads.clone().step_by(heads_at_once.max(1)) {
                 let heads = from..(from + heads_at_once).min(heads.end);
                 for row in (0..sequence.rows).step_by(attention::TILE) {
-                    let positions = self.rows[first + row].position + 1;
+                    let positions = self.pass.rows[first + row].position + 1;
                     Attention {
                         layout,
                         heads: heads.clone(),
@@ -420,9 +524,9 @@ impl Pass<'_> {
                     .run(|r, head, numbers, weights, total| {
                         let at = (first + row + r) * d + head * head_dim;
                         // SAFETY: this head's columns.
-                        let out = unsafe { self.context.slice_mut(at..at + head_dim) };
+                        let out = unsafe { self.pass.context.slice_mut(at..at + head_dim) };
                         out.copy_from_slice(numbers);
-                        if let Some(layers) = self.attentions.get(index) {
+                        if let Some(layers) = self.pass.attentions.get(index) {
                             let at = (head * sequence.rows + row + r) * sequence.positions;
                             // SAFETY: this head's probabilities.
                             let tap = unsafe { layers[layer].slice_mut(at..at + weights.len()) };
@@ -438,24 +542,33 @@ impl Pass<'_> {
     }
 
     /// logits = normalised rows times wte
-    fn head(&self, thread: &Thread) {
-        let wte = self.engine.packed.matrix(self.engine.wte);
-        let x = self.activations(self.asked.len(), wte.columns);
-        let arithmetic = self.engine.arithmetic(wte.encoding);
-        let groups = thread.share(wte.groups());
+    fn head(&self) {
+        let wte = self.pass.engine.packed.matrix(self.pass.engine.wte);
+        let x = self.activations(self.pass.asked.len(), wte.columns);
+        let arithmetic = self.pass.engine.arithmetic(wte.encoding);
+        let groups = self.thread.share(wte.groups());
         // SAFETY: `x` was finished before the barrier; the columns are this thread's.
-        unsafe { linear(arithmetic, &wte, &x, groups, self.logits, padded(wte.rows)) };
+        unsafe {
+            linear(
+                arithmetic,
+                &wte,
+                &x,
+                groups,
+                self.pass.logits,
+                padded(wte.rows),
+            )
+        };
     }
 
     /// Copies the residual stream out, where it was asked for.
-    fn tap(&self, thread: &Thread, index: usize, norm: Option<Norm>) {
-        let Some(tap) = self.hidden_states.get(index) else {
+    fn tap(&self, index: usize, norm: Option<Norm>) {
+        let Some(tap) = self.pass.hidden_states.get(index) else {
             return;
         };
         let n_embd = self.config().n_embd;
         let d = padded(n_embd);
         let mut buffer = vec![0.0; d];
-        for row in thread.share(self.rows.len()) {
+        for row in self.thread.share(self.pass.rows.len()) {
             // SAFETY: nobody writes the residual before the next barrier; the tap's row is this thread's.
             unsafe {
                 let tap = tap.slice_mut(row * n_embd..(row + 1) * n_embd);
@@ -464,7 +577,7 @@ impl Pass<'_> {
                         self.norm_row(norm, row, &mut buffer);
                         tap.copy_from_slice(&buffer[..n_embd]);
                     }
-                    None => tap.copy_from_slice(self.x.slice(row * d..row * d + n_embd)),
+                    None => tap.copy_from_slice(self.pass.x.slice(row * d..row * d + n_embd)),
                 }
             }
         }
@@ -478,6 +591,10 @@ impl Model for Engine {
 
     fn weight_bytes(&self) -> u64 {
         self.packed.bytes().len() as u64
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 
     fn kv_format(&self) -> KvFormat {
@@ -577,7 +694,7 @@ impl Model for Engine {
                 asked: &asked,
                 logits: Shared::new(&mut logits),
             };
-            self.pool.run(&|thread| pass.run(thread));
+            self.run(m, &pass);
             for (sequence, attentions) in sequences.iter_mut().zip(attentions) {
                 sequence.attentions = attentions;
             }
@@ -648,4 +765,4 @@ impl Buffers {
 
 #[cfg(test)]
 #[path = "forward_tests.rs"]
-mod tests;
+pub(crate) mod tests;

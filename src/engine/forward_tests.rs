@@ -36,7 +36,7 @@ fn fill(sink: &mut dyn Sink) {
     }
 }
 
-fn engine(dtype: Dtype) -> Engine {
+pub(crate) fn engine(dtype: Dtype) -> Engine {
     let mut packed = Packed::zeroed(&config(), dtype).unwrap();
     fill(&mut packed);
     Engine::new(packed).unwrap()

@@ -8,6 +8,7 @@
 //! of threads, or on the browser.
 
 pub mod forward;
+pub mod governor;
 pub mod kernels;
 pub mod matrix;
 pub mod pack;

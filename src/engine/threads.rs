@@ -21,6 +21,9 @@ pub static POOL: Pool = Pool::new();
 
 /// Looks at a shared number before a waiting thread sleeps: 20 to 50 µs.
 const SPINS: u32 = 20_000;
+/// The same between two jobs: while a text is written the next one comes a few
+/// tenths of a millisecond after the last.
+const SPINS_BETWEEN_JOBS: u32 = 10 * SPINS;
 /// How long a thread is waited for that ought to come within a millisecond.
 const LOST_AFTER_SECONDS: u32 = 20;
 
@@ -135,7 +138,7 @@ impl Pool {
     pub fn work(&self, index: usize) {
         let mut seen = 0;
         loop {
-            seen = self.epoch.wait_beyond(seen, || {});
+            seen = self.epoch.wait_beyond(seen, SPINS_BETWEEN_JOBS, || {});
             if self.closed.load(SeqCst) {
                 return;
             }
@@ -168,7 +171,7 @@ impl Pool {
             self.passed.raise();
         } else {
             let mut seconds = 0;
-            self.passed.wait_beyond(passed, || {
+            self.passed.wait_beyond(passed, SPINS, || {
                 let lost = seconds == LOST_AFTER_SECONDS
                     || self.failure.load(SeqCst) != 0
                     || self.closed.load(SeqCst);
@@ -207,8 +210,8 @@ impl Signal {
 
     /// The value, once it is another than `old`. `check` is called about once
     /// a second until then.
-    fn wait_beyond(&self, old: u32, mut check: impl FnMut()) -> u32 {
-        for _ in 0..SPINS {
+    fn wait_beyond(&self, old: u32, spins: u32, mut check: impl FnMut()) -> u32 {
+        for _ in 0..spins {
             let value = self.get();
             if value != old {
                 return value;

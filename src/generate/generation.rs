@@ -4,6 +4,7 @@
 //! runs the model itself, so any number of them can share a forward pass.
 
 use super::GenerateOptions;
+use super::lookup::Lookup;
 use super::processors::{LogitsProcessor, Pipeline, pipeline};
 use super::rng::{Rng, fresh_seed};
 use super::sampler::Sampler;
@@ -99,6 +100,10 @@ pub struct Usage {
     /// Generated tokens, the one that ended it included.
     pub completion_tokens: u32,
     pub total_tokens: u32,
+    /// With `promptLookupNumTokens`: tokens that were drafted,
+    pub draft_tokens: u32,
+    /// and those of them that were right.
+    pub accepted_draft_tokens: u32,
 }
 
 /// Times, in milliseconds, and the speeds that follow from them.
@@ -159,6 +164,10 @@ pub struct Generation {
     prompt_len: usize,
     max_tokens: usize,
     n_positions: usize,
+    vocab_size: usize,
+    lookup: Option<Lookup>,
+    /// The last token and a draft, where one is being checked.
+    checking: Vec<u32>,
     eos_token_ids: Vec<u32>,
     pipeline: Pipeline,
     sampler: Sampler,
@@ -189,6 +198,14 @@ impl Generation {
         if tokenizer.is_none() && !options.stop.is_empty() {
             return Err(Error::NoTokenizer);
         }
+        let lookup = (options.prompt_lookup_num_tokens > 0)
+            .then(|| Lookup::new(options.prompt_lookup_num_tokens));
+        if lookup.is_some() && !model.is_exact() {
+            return Err(Error::argument(
+                "promptLookupNumTokens",
+                "could change the text of a model in f32; load it in another dtype",
+            ));
+        }
         let seed = match options.seed {
             Some(seed) => seed,
             None => fresh_seed()?,
@@ -199,6 +216,9 @@ impl Generation {
             history: prompt,
             max_tokens: options.max_tokens,
             n_positions: config.n_positions,
+            vocab_size: config.vocab_size,
+            lookup,
+            checking: Vec::new(),
             eos_token_ids: options
                 .eos_token_ids
                 .clone()
@@ -230,56 +250,109 @@ impl Generation {
         self.finish.is_some()
     }
 
-    /// The next rows to run: a piece of the prompt, or the last token.
+    /// The next rows to run: a piece of the prompt, or the last token, with a
+    /// draft of what may follow it.
     pub fn rows(&mut self) -> Rows<'_> {
         let start = self.kv.len();
         let end = self.history.len().min(start + PREFILL_CHUNK);
+        self.draft();
+        let (tokens, logits) = if !self.checking.is_empty() {
+            (&self.checking[..], LogitRows::All)
+        } else if end == self.history.len() {
+            (&self.history[start..end], LogitRows::Last)
+        } else {
+            (&self.history[start..end], LogitRows::None)
+        };
         Rows {
-            logits: if end == self.history.len() {
-                LogitRows::Last
-            } else {
-                LogitRows::None
-            },
-            tokens: &self.history[start..end],
             kv: &mut self.kv,
+            tokens,
+            logits,
+        }
+    }
+
+    /// Looks for a draft, once the prompt has been run.
+    fn draft(&mut self) {
+        self.checking.clear();
+        let Some(lookup) = &self.lookup else { return };
+        let start = self.kv.len();
+        if start + 1 != self.history.len() || start < self.prompt_len {
+            return;
+        }
+        // The last token of all is never run, so it need not be drafted.
+        let made = self.history.len() - self.prompt_len;
+        let room = (self.max_tokens - made - 1).min(self.n_positions - start - 1);
+        let draft = lookup.draft(&self.history, room);
+        if !draft.is_empty() {
+            self.checking.push(self.history[start]);
+            self.checking.extend(draft);
         }
     }
 
     /// Takes the logits of the rows last asked for (empty inside a prompt) and
     /// says what is new, `None` where nothing is.
-    pub fn accept(&mut self, mut logits: Vec<f32>, now: f64) -> Result<Option<GenerationChunk>> {
+    pub fn accept(&mut self, logits: Vec<f32>, now: f64) -> Result<Option<GenerationChunk>> {
         if logits.is_empty() {
             return Ok(None);
         }
+        self.first_token.get_or_insert(now);
+        let mut chunk = GenerationChunk::default();
+        if self.checking.is_empty() {
+            self.accept_one(logits, &mut chunk)?;
+        } else {
+            self.accept_draft(&logits, &mut chunk)?;
+        }
+        self.text += &chunk.text;
+        Ok(Some(chunk))
+    }
+
+    /// Goes through a draft as if its tokens had been run one by one, up to the
+    /// first that would not have come.
+    fn accept_draft(&mut self, logits: &[f32], chunk: &mut GenerationChunk) -> Result<()> {
+        let checking = std::mem::take(&mut self.checking);
+        let drafted = checking.len() - 1;
+        let start = self.kv.len() - checking.len();
+        let mut rows = 0;
+        for logits in logits.chunks_exact(self.vocab_size) {
+            let token = self.accept_one(logits.to_vec(), chunk)?;
+            rows += 1;
+            if self.is_finished() || checking.get(rows) != Some(&token) {
+                break;
+            }
+        }
+        self.kv.truncate(start + rows);
+        if let Some(lookup) = &mut self.lookup {
+            lookup.learn(drafted, rows - 1);
+        }
+        Ok(())
+    }
+
+    /// Picks the next token, and puts it and its text into `chunk`.
+    fn accept_one(&mut self, mut logits: Vec<f32>, chunk: &mut GenerationChunk) -> Result<u32> {
         self.pipeline.process(&self.history, &mut logits);
         let token = self.sampler.pick(&logits)?;
         self.history.push(token);
-        self.first_token.get_or_insert(now);
+        chunk.tokens.push(token);
 
-        let mut text = String::new();
+        let text = &mut chunk.text;
         if self.eos_token_ids.contains(&token) {
-            self.end(FinishReason::Eos, None, &mut text);
+            self.end(FinishReason::Eos, None, text);
         } else {
             let mut bytes = Vec::new();
             let found = match self.token_bytes(token) {
                 Some(token_bytes) => self.stop.push(&token_bytes, &mut bytes),
                 None => None,
             };
-            text += &self.stream.push(&bytes);
+            *text += &self.stream.push(&bytes);
             if let Some(found) = found {
                 let stop_string = self.stop_strings[found.index].clone();
-                self.end(FinishReason::Stop, Some(stop_string), &mut text);
+                self.end(FinishReason::Stop, Some(stop_string), text);
             } else if self.history.len() - self.prompt_len >= self.max_tokens {
-                self.end(FinishReason::Length, None, &mut text);
+                self.end(FinishReason::Length, None, text);
             } else if self.history.len() > self.n_positions {
-                self.end(FinishReason::Context, None, &mut text);
+                self.end(FinishReason::Context, None, text);
             }
         }
-        self.text += &text;
-        Ok(Some(GenerationChunk {
-            text,
-            tokens: vec![token],
-        }))
+        Ok(token)
     }
 
     /// Ends it here; what was held back becomes text.
@@ -305,6 +378,7 @@ impl Generation {
         let first_token = self.first_token.unwrap_or(now);
         let (prefill_ms, decode_ms) = (first_token - self.started, now - first_token);
         let prefilled = self.kv.len().min(prompt.len());
+        let (drafted, accepted) = self.lookup.as_ref().map_or((0, 0), Lookup::counts);
         Ok(GenerationResult {
             text: self.text,
             tokens: output.to_vec(),
@@ -316,6 +390,8 @@ impl Generation {
                 prompt_tokens: prompt.len() as u32,
                 completion_tokens: output.len() as u32,
                 total_tokens: self.history.len() as u32,
+                draft_tokens: drafted as u32,
+                accepted_draft_tokens: accepted as u32,
             },
             timings: Timings {
                 prefill_ms,

@@ -3,6 +3,7 @@
 
 pub mod generation;
 pub mod logits;
+pub mod lookup;
 pub mod options;
 pub mod processors;
 pub mod rng;

@@ -28,6 +28,10 @@ impl Counting {
 }
 
 impl Model for Counting {
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn kv_format(&self) -> KvFormat {
         KvFormat::F32
     }
@@ -351,4 +355,101 @@ fn a_model_without_a_tokenizer_works_on_ids_alone() {
         .unwrap();
     let ends = drain(&mut scheduler);
     assert!(matches!(&ends[&id].1, Event::Done(r) if r.tokens == [66, 67] && r.text.is_empty()));
+}
+
+/// What a request makes, with its usage and the steps it took.
+fn speculate(
+    engine: &Rc<crate::engine::Engine>,
+    options: &GenerateOptions,
+) -> (GenerationResult, usize) {
+    let prompt: Vec<u32> = [5, 6, 7, 8, 9, 5, 6, 7].repeat(3);
+    let mut scheduler = Scheduler::new(engine.clone(), None, || 0.0);
+    scheduler
+        .add_generation(Input::Tokens(prompt), options)
+        .unwrap();
+    let (mut steps, mut streamed) = (0, Vec::new());
+    loop {
+        steps += 1;
+        for (_, event) in scheduler.step() {
+            match event {
+                Event::Chunk(chunk) => streamed.extend(chunk.tokens),
+                Event::Done(result) => {
+                    assert_eq!(streamed, result.tokens);
+                    return (result, steps);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn drafts_change_the_number_of_steps_and_nothing_else() {
+    let engine = Rc::new(crate::engine::forward::tests::engine(
+        crate::model::Dtype::Q8,
+    ));
+    let mut saved = 0;
+    for (temperature, repetition_penalty, eos) in [
+        (0.0, 1.0, None),
+        (0.3, 1.0, None),
+        (1.0, 1.2, None),
+        (0.0, 1.0, Some(3)),
+    ] {
+        for seed in 0..6 {
+            let plain = GenerateOptions {
+                max_tokens: 20 + 17 * seed as usize,
+                temperature,
+                repetition_penalty,
+                seed: Some(seed),
+                eos_token_ids: Some(eos.map_or(vec![], |eos| vec![eos, seed as u32])),
+                ..GenerateOptions::default()
+            };
+            let (expected, steps) = speculate(&engine, &plain);
+            for most in [1, 3, 16] {
+                let drafting = GenerateOptions {
+                    prompt_lookup_num_tokens: most,
+                    ..plain.clone()
+                };
+                let (found, fewer) = speculate(&engine, &drafting);
+                assert_eq!(found.tokens, expected.tokens);
+                assert_eq!(found.finish_reason, expected.finish_reason);
+                assert!(fewer <= steps);
+                let accepted = found.usage.accepted_draft_tokens;
+                assert!(accepted <= found.usage.draft_tokens);
+                saved += steps - fewer;
+            }
+        }
+    }
+    assert!(saved > 100, "only {saved} steps were saved");
+}
+
+#[test]
+fn a_model_whose_results_depend_on_the_batch_refuses_drafts() {
+    struct Inexact(Counting);
+    impl Model for Inexact {
+        fn config(&self) -> &Config {
+            self.0.config()
+        }
+        fn weight_bytes(&self) -> u64 {
+            0
+        }
+        fn is_exact(&self) -> bool {
+            false
+        }
+        fn kv_format(&self) -> KvFormat {
+            KvFormat::F32
+        }
+        fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
+            self.0.forward(batch, taps)
+        }
+    }
+    let mut scheduler = Scheduler::new(Rc::new(Inexact(Counting::new())), None, || 0.0);
+    let options = GenerateOptions {
+        prompt_lookup_num_tokens: 4,
+        ..GenerateOptions::default()
+    };
+    let error = scheduler
+        .add_generation(Input::Tokens(vec![1]), &options)
+        .unwrap_err();
+    assert_eq!(error.code(), "invalid-argument");
 }

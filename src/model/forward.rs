@@ -80,6 +80,10 @@ pub trait Model {
     /// How its caches store keys and values.
     fn kv_format(&self) -> KvFormat;
 
+    /// True where a row's result is the same bits in every pass: alone, in a
+    /// prompt, in a batch.
+    fn is_exact(&self) -> bool;
+
     /// An empty cache for a new sequence.
     fn new_kv(&self) -> KvCache {
         KvCache::new(self.config(), self.kv_format())

@@ -156,7 +156,8 @@ fn engine(
         LoadedWeights::Tensors(weights) => (Rc::new(Reference::new(config, weights)?), None),
         LoadedWeights::Packed(mut packed) => {
             packed.set_config(config);
-            let fast = Rc::new(crate::engine::Engine::new(packed)?);
+            let fast = crate::engine::Engine::new(packed)?.with_clock(super::engine::milliseconds);
+            let fast = Rc::new(fast);
             (fast.clone(), Some(fast))
         }
     };

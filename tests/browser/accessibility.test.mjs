@@ -49,6 +49,9 @@ const STATES = {
     await demo.run({ seed: 1, maxTokens: 16 });
     await demo.until("ready");
   },
+  async measured(demo) {
+    await demo.measure();
+  },
   async error(demo) {
     await demo.page.getByRole("radio", { name: "From an address" }).check();
     await demo.page.getByLabel(/^Address of a/).fill(`${server.url}nowhere/model.gguf`);
@@ -56,6 +59,9 @@ const STATES = {
     await demo.until("error");
   },
 };
+
+/** The phase of the page, where it is not called as the state is. */
+const SHOWN = { measured: "ready" };
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [state, reach] of Object.entries(STATES)) {
@@ -66,7 +72,7 @@ for (const colorScheme of ["light", "dark"]) {
       await page.reload();
       await reach(demo);
       await assertAccessible(page);
-      await demo.until(state);
+      await demo.until(SHOWN[state] ?? state);
       for (const width of [320, 768, 1280]) await assertFits(page, width);
       await page.close();
     });

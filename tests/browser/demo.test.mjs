@@ -9,7 +9,7 @@ import test from "node:test";
 import { serve } from "../../scripts/serve.mjs";
 import { launch, launchProfile, TIMEOUT_MS } from "./lib/browser.mjs";
 import { openDemo } from "./lib/demo.mjs";
-import { DEMO } from "./lib/paths.mjs";
+import { DEMO, FIXTURES } from "./lib/paths.mjs";
 
 const browser = await launch();
 
@@ -36,7 +36,57 @@ test("a visit", { timeout: 3 * TIMEOUT_MS }, async (t) => {
     assert.match(await demo.status.textContent(), /^Done: \d+ tokens/);
     assert.ok(Number(await page.getByTestId("tokens-per-second").textContent()) > 0);
     assert.equal(await page.getByTestId("used-seed").textContent(), "42");
-    assert.equal(await page.getByTestId("stored-bytes").textContent(), "42.9 MB");
+    // The file as downloaded, and the weights as packed from it.
+    assert.ok(parseFloat(await page.getByTestId("stored-bytes").textContent()) > 1.5 * 42.9);
+  });
+
+  await t.test("the speed panel has the figures of the run and of the engine", async () => {
+    assert.ok(Number(await demo.speed("prefill-rate")) > 0);
+    assert.equal(await demo.speed("decode-rate"), await page.getByTestId("tokens-per-second").textContent());
+    const cores = await page.evaluate(() => navigator.hardwareConcurrency);
+    assert.equal(await demo.speed("threads"), String(Math.min(cores, 8)));
+    assert.equal(await page.getByTestId("threads-off").count(), cores > 1 ? 0 : 1);
+    assert.equal(await demo.speed("simd"), "relaxed");
+    assert.equal(await demo.speed("running-dtype"), "q8");
+    assert.ok(parseFloat(await demo.speed("wasm-bytes")) > parseFloat(await demo.speed("weight-bytes")));
+  });
+
+  await t.test("another number format is loaded when it is used, and measurements compare the two", async () => {
+    assert.equal((await demo.measure()).length, 1);
+    const q8Bytes = parseFloat(await demo.speed("weight-bytes"));
+    await page.getByRole("radio", { name: "q4", exact: true }).check();
+    assert.equal(await demo.speed("running-dtype"), "q8", "choosing loads nothing");
+    const [q4, q8, ...others] = await demo.measure();
+    assert.deepEqual(others, []);
+    assert.match(q8[0], /^q8, .*tiny-gpt2$/s);
+    assert.match(q4[0], /^q4, .*tiny-gpt2$/s);
+    for (const rate of [...q4.slice(1), ...q8.slice(1)]) assert.ok(Number(rate) > 0, rate);
+    assert.match(await demo.status.textContent(), /^Measured: reads [\d.]+ tokens per second, writes [\d.]+\.$/);
+    assert.equal(await demo.generated.textContent(), text, "the text stays");
+    assert.equal(await demo.speed("running-dtype"), "q4");
+    assert.ok(parseFloat(await demo.speed("weight-bytes")) < 0.7 * q8Bytes);
+    await page.reload();
+    assert.ok(await page.getByRole("radio", { name: "q4", exact: true }).isChecked(), "it is kept as the settings are");
+    await page.getByRole("radio", { name: "q8", exact: true }).check();
+  });
+
+  await t.test("a measurement can be stopped", async () => {
+    await page.getByTestId("measure").click();
+    await demo.until("measuring");
+    await demo.stop.click();
+    await demo.until("ready");
+    assert.equal(await demo.status.textContent(), "Measuring stopped.");
+    assert.equal(await page.getByTestId("speed").locator("table").count(), 0);
+  });
+
+  await t.test("a model too small to be measured is answered in words", async () => {
+    const files = ["config.json", "tokenizer.json", "model.safetensors"].map((name) => join(FIXTURES, "mini-a", name));
+    await page.getByRole("radio", { name: "From this device" }).check();
+    await page.locator("#model-files").setInputFiles(files);
+    await demo.measure();
+    await demo.until("error");
+    assert.match(await demo.error.textContent(), /This model reads \d+ tokens at most.*invalid-argument/s);
+    await page.getByRole("radio", { name: "tiny-gpt2" }).check();
   });
 
   await t.test("the same seed gives the same text, another seed another", async () => {

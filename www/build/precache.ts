@@ -1,7 +1,8 @@
 /**
  * Tells the service worker which files make up the page: writes the list of
  * everything this build emitted, and a version that changes with any of it,
- * into the two placeholders of `sw.ts`.
+ * into the two placeholders of `sw.ts`. Which of the files are kept before they
+ * are asked for is the worker's to decide: it knows the browser.
  */
 
 import { createHash } from "node:crypto";

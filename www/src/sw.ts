@@ -1,17 +1,19 @@
 /**
  * Service worker: keeps the page itself on the device, so that it opens with
- * the network cut. It serves only the files of its own build. Models are not
- * its business (the engine's store keeps those), nor is any other origin.
+ * the network cut, and isolates it where the server does not (sw/isolate.ts).
+ * It serves only the files of its own build. Models are not its business (the
+ * engine's store keeps those), nor is any other origin.
  *
- * A response is kept whole, headers included, so a page that a server isolates
- * by COOP and COEP stays isolated when it comes from here.
+ * Of the engine's builds a visitor needs one, seldom two. The likely one is
+ * fetched with the page, any other is kept once it was used.
  *
  * A new version waits until the last page of the old one has closed. A page
  * fetches its worker and wasm late; taking the old files away under it would
  * break it.
  */
 
-export {};
+import { likelyBuild } from "./sw/engine-build.ts";
+import { isolate, needsIsolation } from "./sw/isolate.ts";
 
 declare const self: ServiceWorkerGlobalScope;
 /** Both are written by the build, see `build/precache.ts`. */
@@ -22,6 +24,7 @@ const CACHE_PREFIX = "cacher-page-";
 const CACHE = CACHE_PREFIX + __PRECACHE_VERSION__;
 const page = new URL("./", self.registration.scope).href;
 const files = new Set(__PRECACHE_FILES__.map((file) => new URL(file, page).href));
+const builds = [...files].filter((file) => file.endsWith(".wasm"));
 
 self.addEventListener("install", (event) => {
   event.waitUntil(fill());
@@ -36,12 +39,14 @@ self.addEventListener("fetch", (event) => {
   if (request.method !== "GET") return;
   const url = new URL(request.url);
   url.hash = "";
-  if (request.mode === "navigate") {
-    if (isPage(url)) event.respondWith(networkFirst(request));
-  } else if (files.has(url.href)) {
-    event.respondWith(cacheFirst(request));
-  }
+  if (request.mode === "navigate" ? isPage(url) : files.has(url.href)) event.respondWith(respond(event));
 });
+
+async function respond(event: FetchEvent): Promise<Response> {
+  const { request } = event;
+  const response = await (request.mode === "navigate" ? networkFirst(request) : cacheFirst(event));
+  return needsIsolation(request) ? isolate(response) : response;
+}
 
 /** The page under any of its names: the folder, `index.html`, either with a query. */
 function isPage(url: URL): boolean {
@@ -51,8 +56,11 @@ function isPage(url: URL): boolean {
 
 async function fill(): Promise<void> {
   const cache = await caches.open(CACHE);
-  // Past the HTTP cache: a stale page would name files that this version lacks.
-  await cache.addAll([...files].map((file) => new Request(file, { cache: "no-cache" })));
+  const unlikely = new Set(builds);
+  unlikely.delete(likelyBuild(builds) ?? "");
+  const wanted = [...files].filter((file) => !unlikely.has(file));
+  // The page past the HTTP cache: a stale one would name files that this version lacks.
+  await cache.addAll(wanted.map((file) => new Request(file, { cache: file === page ? "no-cache" : "default" })));
 }
 
 async function removeOldVersions(): Promise<void> {
@@ -72,7 +80,13 @@ async function networkFirst(request: Request): Promise<Response> {
 }
 
 /** Names carry a hash of the content, so a kept file is never out of date. */
-async function cacheFirst(request: Request): Promise<Response> {
-  const kept = await (await caches.open(CACHE)).match(request.url, { ignoreVary: true });
-  return kept ?? fetch(request);
+async function cacheFirst(event: FetchEvent): Promise<Response> {
+  const { request } = event;
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(request.url, { ignoreVary: true });
+  if (kept) return kept;
+  const response = await fetch(request);
+  // Where there is no room, it is fetched again next time.
+  if (response.status === 200) event.waitUntil(cache.put(request.url, response.clone()).catch(() => {}));
+  return response;
 }

@@ -3,18 +3,6 @@
  */
 import { Cacher } from "/pkg/dist/index.js";
 
-/** Loads the package's model; one without threads yet is asked without them. */
-async function open({ source, dtype, threads }) {
-  const options = { model: new URL(source, location.origin).href, dtype };
-  try {
-    return await Cacher.load({ ...options, threads });
-  } catch (error) {
-    const unknown = error.code === "invalid-argument" && error.message.includes('no option "threads"');
-    if (!unknown || threads !== 1) throw error;
-    return Cacher.load(options);
-  }
-}
-
 /** Greedy where nothing is sampled, and never stopping early: a random model ends a text at any time. */
 const toOptions = ({ maxTokens, sample, seed = 0 }) => ({
   maxTokens,
@@ -26,7 +14,9 @@ const toOptions = ({ maxTokens, sample, seed = 0 }) => ({
 const toTimes = ({ timings, tokens }) => ({ ...timings, tokens: tokens.length });
 
 export async function start(variant) {
-  const cacher = await open(variant);
+  const { source, dtype, threads } = variant;
+  const model = new URL(source, location.origin).href;
+  const cacher = await Cacher.load({ model, dtype, threads });
   return {
     facts: { weightBytes: cacher.model.weightBytes, parameters: cacher.model.parameters },
 

@@ -18,6 +18,9 @@ use std::ops::Range;
 
 /// Positions that attend together at most.
 pub const TILE: usize = 4;
+/// Blocks that are read side by side: each is a stream of its own for the
+/// hardware's prefetching.
+const STREAMS: usize = 2;
 
 /// What one thread needs beside: reused from call to call.
 #[derive(Debug, Default)]
@@ -98,13 +101,18 @@ where
             }
         }
         scratch.scores.resize(units * stride, 0.0);
-        for block in 0..blocks {
+        for block in (0..blocks).step_by(STREAMS) {
             for (index, head) in heads.clone().enumerate() {
-                let part = (self.part)(Kind::Keys, head, block);
+                let part = |block| (self.part)(Kind::Keys, head, block);
                 let query = &scratch.queries[index * R * width / 2..][..R * width / 2];
                 let scales = &scratch.query_scales[index * R..][..R];
                 let scores = &mut scratch.scores[index * R * stride + block * BLOCK_TOKENS..];
-                block_scores::<V, R>(layout, part, query, scales, scores, stride);
+                if block + 1 < blocks {
+                    let parts = [part(block), part(block + 1)];
+                    scores_of::<V, R, STREAMS>(layout, parts, query, scales, scores, stride);
+                } else {
+                    scores_of::<V, R, 1>(layout, [part(block)], query, scales, scores, stride);
+                }
             }
         }
         scratch.totals.clear();
@@ -115,13 +123,20 @@ where
         }
         scratch.sums.clear();
         scratch.sums.resize(units * width, 0.0);
-        for block in 0..blocks {
+        for block in (0..blocks).step_by(STREAMS) {
             for (index, head) in heads.clone().enumerate() {
-                let part = (self.part)(Kind::Values, head, block);
+                let part = |block| (self.part)(Kind::Values, head, block);
                 let weights = &scratch.scores[index * R * stride + block * BLOCK_TOKENS..];
                 let sums = &mut scratch.sums[index * R * width..][..R * width];
-                let seen = std::array::from_fn(|row| block * BLOCK_TOKENS < self.positions + row);
-                add_values::<V, R>(layout, part, weights, stride, seen, sums);
+                let seen = std::array::from_fn(|row| {
+                    (self.positions + row).saturating_sub(block * BLOCK_TOKENS)
+                });
+                if block + 1 < blocks {
+                    let parts = [part(block), part(block + 1)];
+                    add_values::<V, R, STREAMS>(layout, parts, weights, stride, seen, sums);
+                } else {
+                    add_values::<V, R, 1>(layout, [part(block)], weights, stride, seen, sums);
+                }
             }
         }
         for (index, head) in heads.enumerate() {
@@ -160,29 +175,30 @@ fn pair(first: i32, second: i32) -> i32 {
     first & 0xffff | second << 16
 }
 
-/// `R` rows' scores of the 32 positions of a block; a row's scores are
-/// `stride` apart from the next one's.
+/// `R` rows' scores of the positions of `S` neighbouring blocks; a row's scores
+/// are `stride` apart from the next one's.
 // A function of its own: inlined, it is too much for V8's register allocation.
 #[inline(never)]
-fn block_scores<V: Vector, const R: usize>(
+fn scores_of<V: Vector, const R: usize, const S: usize>(
     layout: HeadLayout,
-    part: &[u8],
+    parts: [&[u8]; S],
     queries: &[i32],
     query_scales: &[f32],
     scores: &mut [f32],
     stride: usize,
 ) {
-    let (codes, scales) = split(layout, part);
     let width = layout.width();
+    let parts = parts.map(|part| split(layout, part));
     let queries: [&[i32]; R] = std::array::from_fn(|row| &queries[row * width / 2..][..width / 2]);
     let query_scales: [V; R] = std::array::from_fn(|row| V::f32_splat(query_scales[row]));
-    let groups = codes.chunks_exact(2 * 4 * width);
-    for (index, (codes, scales)) in groups.zip(scales.chunks_exact(8)).enumerate() {
-        let dots = dots::<V, R, 2>(codes, queries);
+    for group in 0..BLOCK_TOKENS / 4 {
+        let codes = parts.map(|(codes, _)| &codes[group * 4 * width..][..4 * width]);
+        let dots = dots::<V, R, S>(codes, [queries; S]);
         for (row, dots) in dots.into_iter().enumerate() {
-            for (group, dots) in dots.into_iter().enumerate() {
-                let scale = query_scales[row].f32_mul(V::f32_load(&scales[group * 4..]));
-                let at = row * stride + index * 8 + group * 4;
+            for (stream, dots) in dots.into_iter().enumerate() {
+                let scales = V::f32_load(&parts[stream].1[group * 4..]);
+                let scale = query_scales[row].f32_mul(scales);
+                let at = row * stride + stream * BLOCK_TOKENS + group * 4;
                 dots.i32_to_f32()
                     .f32_mul(scale)
                     .f32_store(&mut scores[at..]);
@@ -191,28 +207,30 @@ fn block_scores<V: Vector, const R: usize>(
     }
 }
 
-/// Sums over pairs, for `R` rows of them and `G` groups of codes: each 16 bytes
-/// meet two pairs. The groups are one after another in `codes`.
+/// Sums over pairs, for `R` rows of them and `S` streams of codes: each 16
+/// bytes meet two pairs.
 #[inline(always)]
-fn dots<V: Vector, const R: usize, const G: usize>(
-    codes: &[i8],
-    pairs: [&[i32]; R],
-) -> [[V; G]; R] {
-    let count = codes.len() / G / 16;
-    assert!(pairs.iter().all(|pairs| pairs.len() == 2 * count));
-    let mut sums = [[V::i32_splat(0); G]; R];
+fn dots<V: Vector, const R: usize, const S: usize>(
+    codes: [&[i8]; S],
+    pairs: [[&[i32]; R]; S],
+) -> [[V; S]; R] {
+    let count = codes[0].len() / 16;
+    assert!(codes.iter().all(|codes| codes.len() == 16 * count));
+    assert!(pairs.iter().flatten().all(|pairs| pairs.len() == 2 * count));
+    let mut sums = [[V::i32_splat(0); S]; R];
     for index in 0..count {
         for half in 0..2 {
-            // SAFETY: index < count, and the lengths were checked above.
-            let codes: [V; G] = std::array::from_fn(|group| unsafe {
-                let at = (group * count + index) * 16 + half * 8;
-                V::i16_load_i8(codes.get_unchecked(at..at + 8))
-            });
-            for (sums, pairs) in sums.iter_mut().zip(pairs) {
-                // SAFETY: as above.
-                let pair = V::i32_splat(unsafe { *pairs.get_unchecked(2 * index + half) });
-                for (sum, codes) in sums.iter_mut().zip(codes) {
-                    *sum = sum.i32_add(codes.i16_dot(pair));
+            for stream in 0..S {
+                // SAFETY: index < count, and the lengths were checked above.
+                let codes = V::i16_load_i8(unsafe {
+                    let at = index * 16 + half * 8;
+                    codes[stream].get_unchecked(at..at + 8)
+                });
+                for row in 0..R {
+                    // SAFETY: as above.
+                    let pair = unsafe { *pairs[stream][row].get_unchecked(2 * index + half) };
+                    let dot = codes.i16_dot(V::i32_splat(pair));
+                    sums[row][stream] = sums[row][stream].i32_add(dot);
                 }
             }
         }
@@ -246,48 +264,48 @@ fn softmax<V: Vector>(scores: &mut [f32], positions: usize) -> f32 {
     sum.f32_sum()
 }
 
-/// Adds a block's weighted values to the sums of `R` rows, those that see it.
+/// Adds the weighted values of `S` neighbouring blocks to the sums of `R` rows;
+/// `seen`: positions that each row sees from the first of them on.
 #[inline(never)]
-fn add_values<V: Vector, const R: usize>(
+fn add_values<V: Vector, const R: usize, const S: usize>(
     layout: HeadLayout,
-    part: &[u8],
+    parts: [&[u8]; S],
     weights: &[f32],
     stride: usize,
-    seen: [bool; R],
+    seen: [usize; R],
     sums: &mut [f32],
 ) {
-    let (codes, scales) = split(layout, part);
     let width = layout.width();
-    let mut pairs = [[0; BLOCK_TOKENS / 2]; R];
-    let factors: [V; R] = std::array::from_fn(|row| {
-        let weights = &weights[row * stride..][..BLOCK_TOKENS];
-        if seen[row] {
-            V::f32_splat(encode_weights::<V>(weights, scales, &mut pairs[row]))
-        } else {
-            V::f32_splat(0.0)
-        }
-    });
-    let pairs: [&[i32]; R] = std::array::from_fn(|row| &pairs[row][..]);
-    let mut add = |column: usize, row: usize, dots: V| {
-        if seen[row] {
-            let sums = &mut sums[row * width + column..];
-            let scaled = dots.i32_to_f32().f32_mul(factors[row]);
-            V::f32_load(sums).f32_add(scaled).f32_store(sums);
-        }
-    };
-    let groups = codes.chunks_exact(2 * 4 * BLOCK_TOKENS);
-    let rest = groups.remainder();
-    for (index, codes) in groups.enumerate() {
-        let dots = dots::<V, R, 2>(codes, pairs);
-        for (row, [first, second]) in dots.into_iter().enumerate() {
-            add(index * 8, row, first);
-            add(index * 8 + 4, row, second);
+    let parts = parts.map(|part| split(layout, part));
+    let mut pairs = [[[0; BLOCK_TOKENS / 2]; R]; S];
+    let mut factors = [[V::f32_splat(0.0); R]; S];
+    for stream in 0..S {
+        for row in 0..R {
+            let at = row * stride + stream * BLOCK_TOKENS;
+            if seen[row] > stream * BLOCK_TOKENS {
+                let weights = &weights[at..at + BLOCK_TOKENS];
+                let pairs = &mut pairs[stream][row];
+                factors[stream][row] =
+                    V::f32_splat(encode_weights::<V>(weights, parts[stream].1, pairs));
+            }
         }
     }
-    if !rest.is_empty() {
-        let dots = dots::<V, R, 1>(rest, pairs);
-        for (row, [dots]) in dots.into_iter().enumerate() {
-            add(width - 4, row, dots);
+    let pairs: [[&[i32]; R]; S] =
+        std::array::from_fn(|stream| std::array::from_fn(|row| &pairs[stream][row][..]));
+    for column in (0..width).step_by(4) {
+        let codes = parts.map(|(codes, _)| &codes[column * BLOCK_TOKENS..][..4 * BLOCK_TOKENS]);
+        let dots = dots::<V, R, S>(codes, pairs);
+        for (row, dots) in dots.into_iter().enumerate() {
+            let sums = &mut sums[row * width + column..];
+            let mut sum = V::f32_load(sums);
+            for (stream, dots) in dots.into_iter().enumerate() {
+                // Not even zero is added for a block that the row does not see:
+                // that would turn -0 into 0.
+                if seen[row] > stream * BLOCK_TOKENS {
+                    sum = sum.f32_add(dots.i32_to_f32().f32_mul(factors[stream][row]));
+                }
+            }
+            sum.f32_store(sums);
         }
     }
 }

@@ -33,6 +33,19 @@ export class Demo {
     return this.generated.textContent();
   }
 
+  /** A figure of the speed panel, as text. */
+  async speed(name) {
+    return (await this.page.getByTestId("speed").getByTestId(name).textContent()).trim();
+  }
+
+  /** Takes the standard measurement; the figures of each row of its table, the latest first. */
+  async measure() {
+    await this.page.getByTestId("measure").click();
+    await this.until("ready", "error");
+    const rows = await this.page.getByTestId("speed").locator("tbody tr").all();
+    return Promise.all(rows.map(async (row) => (await row.locator("th, .number").allTextContents()).map((cell) => cell.trim())));
+  }
+
   /** Begins a generation of a thousand tokens: so hot that the model does not end its text itself. */
   async beginLongRun() {
     const settings = { Temperature: 2, "Top-p": 1, "Top-k": 0, "Max tokens": 1000, Seed: 3 };

@@ -39,3 +39,9 @@ export const modelChoices: readonly ModelChoice[] = [...namedModels.map(({ id })
 export function namedModel(choice: ModelChoice): NamedModel | undefined {
   return namedModels.find(({ id }) => id === choice);
 }
+
+/** What to call the chosen model in a few words. */
+export function choiceName(choice: ModelChoice): string {
+  if (choice === URL_CHOICE) return "from an address";
+  return choice === FILES_CHOICE ? "from this device" : choice;
+}

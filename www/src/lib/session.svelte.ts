@@ -1,21 +1,21 @@
 /**
  * One visitor at work: loads the chosen model when it is first needed, runs
- * one generation at a time, and says in words what is going on. Components
- * show its fields and call its methods; nothing else talks to the engine.
+ * one generation or measurement at a time, and says in words what is going on.
+ * Components show its fields and call its methods.
  */
 
-import { Cacher, type GenerationResult, type LoadProgress, type ModelSource } from "cacher-wasm";
+import { Cacher, type Dtype, type GenerateOptions, type GenerationResult, type LoadProgress, type ModelSource } from "cacher-wasm";
 import { describeFailure, errorCode, type Failure } from "./failure.ts";
+import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
 import type { Settings } from "./settings.svelte.ts";
-import { describeEnd } from "./words.ts";
+import { Speed } from "./speed.svelte.ts";
+import { describeEnd, formatRate } from "./words.ts";
 
-export type Phase = "idle" | "loading" | "ready" | "generating" | "error";
-
-/** How often the running speed is shown anew: quicker cannot be read. */
-const RATE_INTERVAL_MS = 200;
+export type Phase = "idle" | "loading" | "ready" | "generating" | "measuring" | "error";
 
 export class Session {
+  readonly speed = new Speed();
   phase = $state<Phase>("idle");
   /** One sentence for the status line. */
   status = $state("Press Generate to begin.");
@@ -25,7 +25,6 @@ export class Session {
   shownPrompt = $state("");
   generated = $state("");
   generatedTokens = $state(0);
-  tokensPerSecond = $state(0);
   result = $state.raw<GenerationResult | null>(null);
   /** Why the model in use is not kept for the next visit; empty where it is, or where it came from files. */
   notStored = $state("");
@@ -33,11 +32,11 @@ export class Session {
   files = $state.raw<readonly File[]>([]);
 
   #engine: Cacher | null = null;
-  #loadedModel: unknown = null;
+  #loaded: { model: ModelSource; dtype: Dtype } | null = null;
   #controller: AbortController | null = null;
 
   get busy(): boolean {
-    return this.phase === "loading" || this.phase === "generating";
+    return this.phase === "loading" || this.phase === "generating" || this.phase === "measuring";
   }
 
   stop(): void {
@@ -52,15 +51,38 @@ export class Session {
   }
 
   /** Loads the model if need be, then continues `prompt`. */
-  async generate(prompt: string, settings: Settings): Promise<void> {
+  generate(prompt: string, settings: Settings): Promise<void> {
+    return this.#attempt(async (signal) => {
+      const options = settings.toOptions();
+      const engine = await this.#load(settings, signal);
+      await this.#run(engine, prompt, { ...options, signal });
+    });
+  }
+
+  /** Loads the model if need be, then takes the standard measurement. */
+  measure(settings: Settings): Promise<void> {
+    return this.#attempt(async (signal) => {
+      const engine = await this.#load(settings, signal);
+      this.phase = "measuring";
+      this.status = "Measuring. This takes a few seconds.";
+      this.progress = null;
+      const speeds = await measure(engine, signal);
+      if (speeds) this.speed.measured(speeds);
+      await this.speed.weigh(engine);
+      this.phase = "ready";
+      this.status = speeds
+        ? `Measured: reads ${formatRate(speeds.prefill)} tokens per second, writes ${formatRate(speeds.decode)}.`
+        : "Measuring stopped.";
+    });
+  }
+
+  async #attempt(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.busy) return;
     const controller = new AbortController();
     this.#controller = controller;
     this.failure = null;
     try {
-      const options = settings.toOptions();
-      const engine = await this.#load(settings, controller.signal);
-      await this.#run(engine, prompt, { ...options, signal: controller.signal });
+      await work(controller.signal);
     } catch (error) {
       this.#fail(error, controller.signal);
     } finally {
@@ -71,7 +93,8 @@ export class Session {
 
   async #load(settings: Settings, signal: AbortSignal): Promise<Cacher> {
     const model = this.#source(settings);
-    if (this.#engine && this.#loadedModel === model) return this.#engine;
+    const { dtype } = settings;
+    if (this.#engine && this.#loaded?.model === model && this.#loaded.dtype === dtype) return this.#engine;
 
     this.phase = "loading";
     this.status = "Looking for the model…";
@@ -80,6 +103,7 @@ export class Session {
     let phase = "";
     this.#engine = await Cacher.load({
       model,
+      dtype,
       signal,
       onProgress: (progress) => {
         this.progress = progress;
@@ -89,7 +113,8 @@ export class Session {
         if (phase === "load") this.status = "Loading the model into memory…";
       },
     });
-    this.#loadedModel = model;
+    this.#loaded = { model, dtype };
+    this.speed.loaded(this.#engine, settings.model);
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
   }
@@ -111,37 +136,29 @@ export class Session {
     return namedModel(model)!.source;
   }
 
-  async #run(engine: Cacher, prompt: string, options: Parameters<Cacher["generate"]>[1]): Promise<void> {
+  async #run(engine: Cacher, prompt: string, options: GenerateOptions): Promise<void> {
     this.phase = "generating";
     this.status = "Reading the prompt…";
     this.progress = null;
     this.shownPrompt = prompt;
     this.generated = "";
     this.generatedTokens = 0;
-    this.tokensPerSecond = 0;
     this.result = null;
 
+    const { ids } = await engine.tokenize(prompt);
+    this.speed.begin(ids.length);
     const generation = engine.generate(prompt, options);
-    let begun: number | undefined;
-    let tokensAtBegin = 0;
-    let shownAt = 0;
     for await (const chunk of generation) {
-      const now = performance.now();
+      this.speed.advance(chunk.tokens.length);
+      if (this.generatedTokens === 0) this.status = "Generating…";
       this.generated += chunk.text;
       this.generatedTokens += chunk.tokens.length;
-      if (begun === undefined) {
-        begun = now;
-        tokensAtBegin = this.generatedTokens;
-        this.status = "Generating…";
-      } else if (now - shownAt >= RATE_INTERVAL_MS) {
-        shownAt = now;
-        this.tokensPerSecond = ((this.generatedTokens - tokensAtBegin) * 1000) / (now - begun);
-      }
     }
     const result = await generation.result;
+    this.speed.end(result.timings);
+    await this.speed.weigh(engine);
     this.generated = result.text;
     this.generatedTokens = result.usage.completionTokens;
-    this.tokensPerSecond = result.timings.tokensPerSecond;
     this.result = result;
     this.phase = "ready";
     this.status = describeEnd(result);
@@ -161,7 +178,8 @@ export class Session {
   async #unload(): Promise<void> {
     const engine = this.#engine;
     this.#engine = null;
-    this.#loadedModel = null;
+    this.#loaded = null;
+    this.speed.unloaded();
     await engine?.dispose();
   }
 }

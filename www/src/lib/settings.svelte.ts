@@ -4,8 +4,9 @@
  * range is replaced by the default, one by one.
  */
 
-import type { EngineOptions } from "cacher-wasm";
+import type { Dtype, EngineOptions } from "cacher-wasm";
 import { modelChoices, namedModel, type ModelChoice } from "./models.ts";
+import { numberFormats } from "./number-formats.ts";
 
 export interface Range {
   min: number;
@@ -42,6 +43,7 @@ export class Settings {
   /** As typed; empty asks for a fresh seed each time. */
   seed = $state("");
   model = $state<ModelChoice>(modelChoices[0]!);
+  dtype = $state<Dtype>(numberFormats[0].id);
   /** Address of the visitor's own model. */
   url = $state("");
 
@@ -62,7 +64,8 @@ export class Settings {
   }
 
   save(): void {
-    const content = JSON.stringify({ ...this.#numbers(), stop: this.stop, seed: this.seed, model: this.model, url: this.url });
+    const { stop, seed, model, dtype, url } = this;
+    const content = JSON.stringify({ ...this.#numbers(), stop, seed, model, dtype, url });
     try {
       localStorage.setItem(STORAGE_KEY, content);
     } catch {
@@ -72,7 +75,7 @@ export class Settings {
 
   /** A link to this page with these settings; never with the text. */
   link(): string {
-    const fields: Record<string, string> = { seed: this.seed, stop: this.stop };
+    const fields: Record<string, string> = { seed: this.seed, stop: this.stop, dtype: this.dtype };
     if (namedModel(this.model)) fields.model = this.model;
     for (const [name, value] of Object.entries(this.#numbers())) fields[name] = String(value);
     const url = new URL(location.href);
@@ -122,6 +125,7 @@ export class Settings {
       if (typeof value === "string" && value.length <= LONGEST_TEXT) this[name] = value;
     }
     if (modelChoices.includes(fields.model as string)) this.model = fields.model as ModelChoice;
+    if (numberFormats.some(({ id }) => id === fields.dtype)) this.dtype = fields.dtype as Dtype;
   }
 }
 

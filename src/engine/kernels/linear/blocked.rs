@@ -8,9 +8,13 @@
 use super::{BLOCK, Job};
 use crate::engine::matrix::{Encoding, SCALE_BYTES, VECTORS};
 use core::arch::wasm32::*;
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Quads of half a block: 4-bit weights hold the other half in the same bytes.
 const HALF: usize = BLOCK / 8;
+/// Quads of a block.
+const QUADS: usize = 2 * HALF;
 
 /// A dot product of sixteen weights (four rows, four `k`) with four
 /// activations.
@@ -32,6 +36,10 @@ pub trait Codes {
     const ENCODING: Encoding;
     /// What stands for zero in what `low` and `high` give.
     const ZERO_POINT: i32 = Self::ENCODING.zero_point();
+    /// Bytes of a row vector.
+    const VECTOR_BYTES: usize = Self::ENCODING.vector_bytes();
+    /// From so many rows on it pays to unpack weights first.
+    const UNPACK_FROM: usize;
     /// Quad `quad`, of the first half, of the row vector at `vector`.
     unsafe fn low(vector: *const u8, quad: usize) -> v128;
     /// The quad half a block after it.
@@ -47,6 +55,7 @@ impl<const OFFSET: bool> Codes for Bytes<OFFSET> {
     } else {
         Encoding::Q8
     };
+    const UNPACK_FROM: usize = usize::MAX;
     #[inline(always)]
     unsafe fn low(vector: *const u8, quad: usize) -> v128 {
         unsafe { load(vector.add(quad * 16)) }
@@ -62,6 +71,7 @@ pub struct SignedBytes;
 
 impl Codes for SignedBytes {
     const ENCODING: Encoding = Encoding::Q8Offset;
+    const UNPACK_FROM: usize = usize::MAX;
     const ZERO_POINT: i32 = 0;
     #[inline(always)]
     unsafe fn low(vector: *const u8, quad: usize) -> v128 {
@@ -79,10 +89,29 @@ impl Codes for SignedBytes {
     }
 }
 
+/// What [`unpack`] wrote: each code a byte.
+pub struct Unpacked<C>(PhantomData<C>);
+
+impl<C: Codes> Codes for Unpacked<C> {
+    const ENCODING: Encoding = C::ENCODING;
+    const ZERO_POINT: i32 = C::ZERO_POINT;
+    const VECTOR_BYTES: usize = QUADS * 16;
+    const UNPACK_FROM: usize = usize::MAX;
+    #[inline(always)]
+    unsafe fn low(vector: *const u8, quad: usize) -> v128 {
+        unsafe { load(vector.add(quad * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn high(vector: *const u8, quad: usize) -> v128 {
+        unsafe { load(vector.add((HALF + quad) * 16)) }
+    }
+}
+
 pub struct Nibbles;
 
 impl Codes for Nibbles {
     const ENCODING: Encoding = Encoding::Q4;
+    const UNPACK_FROM: usize = 5;
     #[inline(always)]
     unsafe fn low(vector: *const u8, quad: usize) -> v128 {
         v128_and(unsafe { load(vector.add(quad * 16)) }, u8x16_splat(15))
@@ -99,6 +128,7 @@ pub struct Fives;
 
 impl Codes for Fives {
     const ENCODING: Encoding = Encoding::Q5;
+    const UNPACK_FROM: usize = 2;
     #[inline(always)]
     unsafe fn low(vector: *const u8, quad: usize) -> v128 {
         let fifths = u16x8_shl(unsafe { load(vector) }, 4 - quad as u32);
@@ -139,19 +169,19 @@ unsafe fn start<C: Codes>(neg_sum: *const i32) -> v128 {
 /// rows take a group at a time.
 pub unsafe fn run<D: Dot, C: Codes, const STREAMS: usize>(job: &Job) {
     unsafe {
-        if job.rows > 1 {
-            for group in job.groups.clone() {
-                many::<D, C>(job, group);
+        let groups = job.groups.clone();
+        match job.rows {
+            1 => {
+                let apart = groups.len() / STREAMS;
+                for group in groups.start..groups.start + apart {
+                    one::<D, C, STREAMS>(job, group, apart);
+                }
+                for group in groups.start + apart * STREAMS..groups.end {
+                    one::<D, C, 1>(job, group, 0);
+                }
             }
-            return;
-        }
-        let apart = job.groups.len() / STREAMS;
-        let first = job.groups.start;
-        for group in first..first + apart {
-            one::<D, C, STREAMS>(job, group, apart);
-        }
-        for group in first + apart * STREAMS..job.groups.end {
-            one::<D, C, 1>(job, group, 0);
+            rows if rows < C::UNPACK_FROM => groups.for_each(|group| many::<D, C, C>(job, group)),
+            _ => groups.for_each(|group| many::<D, C, Unpacked<C>>(job, group)),
         }
     }
 }
@@ -172,7 +202,7 @@ unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, a
         });
         for block in 0..blocks {
             let codes = job.codes.as_ptr().add(block * BLOCK);
-            let x: [D::X; 2 * HALF] = std::array::from_fn(|quad| D::x(codes.add(quad * 4)));
+            let x: [D::X; QUADS] = std::array::from_fn(|quad| D::x(codes.add(quad * 4)));
             let start = start::<C>(job.neg_sums.as_ptr().add(block));
             let x_scale = v128_load32_splat(job.scales.as_ptr().add(block).cast());
             for pair in 0..VECTORS / 2 {
@@ -209,9 +239,8 @@ unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, a
     }
 }
 
-/// Rows of activations and row vectors of weights that a tile takes at once.
+/// Rows of activations that a tile takes at once.
 const TILE: usize = 4;
-const TILE_VECTORS: usize = 2;
 /// Rows whose sums are held side by side: in `out` they may be a multiple of
 /// 4 KiB apart, and so compete for the same few places of the nearest cache.
 const CHUNK: usize = 32;
@@ -219,17 +248,19 @@ const CHUNK: usize = 32;
 /// The sums of [`CHUNK`] rows for one group.
 type Sums = [[v128; VECTORS]; CHUNK];
 
-/// Many rows of activations, one group: its weights are read once.
-unsafe fn many<D: Dot, C: Codes>(job: &Job, group: usize) {
+/// Many rows of activations, one group: its weights are read once. `U` is how
+/// the tiles read them: as they are, or unpacked once for all rows.
+#[inline(never)]
+unsafe fn many<D: Dot, C: Codes, U: Codes>(job: &Job, group: usize) {
     unsafe {
         let blocks = job.matrix.blocks();
         let block_bytes = C::ENCODING.block_bytes();
         let start = job.matrix.data.as_ptr().add(group * blocks * block_bytes);
+        let mut unpacked = [i32x4_splat(0); VECTORS * QUADS];
         for first in (0..job.rows).step_by(CHUNK) {
             let rows = CHUNK.min(job.rows - first);
             let mut sums: Sums = [[f32x4_splat(0.0); VECTORS]; CHUNK];
             for block in 0..blocks {
-                let weights = start.add(block * block_bytes);
                 let at = block * job.rows + first;
                 let x = Rows {
                     half: std::hint::black_box(HALF),
@@ -237,20 +268,13 @@ unsafe fn many<D: Dot, C: Codes>(job: &Job, group: usize) {
                     scales: job.scales.as_ptr().add(at),
                     neg_sums: job.neg_sums.as_ptr().add(at),
                 };
-                for vector in (0..VECTORS).step_by(TILE_VECTORS) {
-                    let row = whole_tiles(rows) * TILE;
-                    tiles::<D, C>(&x, weights, vector, row, &mut sums);
-                    match rows - row {
-                        1 => tile::<D, C, 1>(&x, weights, vector, row, &mut sums),
-                        2 => tile::<D, C, 2>(&x, weights, vector, row, &mut sums),
-                        3 => tile::<D, C, 3>(&x, weights, vector, row, &mut sums),
-                        5 => {
-                            tile::<D, C, 3>(&x, weights, vector, row, &mut sums);
-                            tile::<D, C, 2>(&x, weights, vector, row + 3, &mut sums);
-                        }
-                        _ => {}
-                    }
+                let scales = start.add(block * block_bytes);
+                let mut codes = scales.add(SCALE_BYTES);
+                if U::VECTOR_BYTES != C::VECTOR_BYTES {
+                    unpack::<C>(codes, &mut unpacked);
+                    codes = unpacked.as_ptr().cast();
                 }
+                all_rows::<D, U>(&x, &Weights { codes, scales }, rows, &mut sums);
             }
             for (row, sums) in sums[..rows].iter().enumerate() {
                 let out = job.out(first + row, group).as_mut_ptr();
@@ -258,6 +282,27 @@ unsafe fn many<D: Dot, C: Codes>(job: &Job, group: usize) {
                     v128_store(out.add(vector * 4).cast(), sum);
                 }
             }
+        }
+    }
+}
+
+/// Adds one block to the sums of `rows` rows.
+#[inline(always)]
+unsafe fn all_rows<D: Dot, U: Codes>(x: &Rows, weights: &Weights, rows: usize, sums: &mut Sums) {
+    unsafe {
+        let whole = whole_tiles(rows) * TILE;
+        if whole > 0 {
+            tiles::<D, U, TILE, 2>(x, weights, 0..whole, sums);
+        }
+        match rows - whole {
+            1 => tiles::<D, U, 1, 4>(x, weights, whole..whole + 1, sums),
+            2 => tiles::<D, U, 2, 4>(x, weights, whole..whole + 2, sums),
+            3 => tiles::<D, U, 3, 2>(x, weights, whole..whole + 3, sums),
+            5 => {
+                tiles::<D, U, 3, 2>(x, weights, whole..whole + 3, sums);
+                tiles::<D, U, 2, 4>(x, weights, whole + 3..whole + 5, sums);
+            }
+            _ => {}
         }
     }
 }
@@ -274,44 +319,69 @@ fn whole_tiles(rows: usize) -> usize {
 
 /// One block of activations, row after row.
 struct Rows {
+    /// [`HALF`], unknown to the compiler.
     half: usize,
     codes: *const i8,
     scales: *const f32,
     neg_sums: *const i32,
 }
 
-/// The first `rows` rows, whole tiles, times one block of two row vectors.
+/// A block of weights as the tiles take it.
+struct Weights {
+    /// Row vector after row vector, each its quads one after another.
+    codes: *const u8,
+    /// As they stand in the block.
+    scales: *const u8,
+}
+
+/// Writes all quads of the block at `codes` one after another.
 #[inline(never)]
-unsafe fn tiles<D: Dot, C: Codes>(
-    x: &Rows,
-    weights: *const u8,
-    vector: usize,
-    rows: usize,
-    sums: &mut Sums,
-) {
-    for row in (0..rows).step_by(TILE) {
-        unsafe { tile::<D, C, TILE>(x, weights, vector, row, sums) };
+unsafe fn unpack<C: Codes>(codes: *const u8, out: &mut [v128; VECTORS * QUADS]) {
+    for (vector, out) in out.chunks_exact_mut(QUADS).enumerate() {
+        unsafe {
+            let vector = codes.add(vector * C::ENCODING.vector_bytes());
+            for quad in 0..HALF {
+                out[quad] = C::low(vector, quad);
+                out[quad + HALF] = C::high(vector, quad);
+            }
+        }
     }
 }
 
-/// `ROWS` rows from `row` on times one block of two row vectors.
-#[inline(always)]
-unsafe fn tile<D: Dot, C: Codes, const ROWS: usize>(
+/// Rows times one block of weights, in tiles of `ROWS` rows and `V` row vectors:
+/// their sums and what is multiplied have to fit the 16 registers of x86.
+// A function of its own: see `one`.
+#[inline(never)]
+unsafe fn tiles<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
     x: &Rows,
-    weights: *const u8,
+    weights: &Weights,
+    rows: Range<usize>,
+    sums: &mut Sums,
+) {
+    for vector in (0..VECTORS).step_by(V) {
+        for row in rows.clone().step_by(ROWS) {
+            unsafe { tile::<D, U, ROWS, V>(x, weights, vector, row, sums) };
+        }
+    }
+}
+
+/// `ROWS` rows from `row` on times one block of `V` row vectors.
+#[inline(always)]
+unsafe fn tile<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
+    x: &Rows,
+    weights: &Weights,
     vector: usize,
     row: usize,
     sums: &mut Sums,
 ) {
     unsafe {
         let codes = x.codes.add(row * BLOCK);
-        let vector_bytes = C::ENCODING.vector_bytes();
-        let from = weights.add(SCALE_BYTES + vector * vector_bytes);
-        let mut dots = [[D::zero(); TILE_VECTORS]; ROWS];
+        let from = weights.codes.add(vector * U::VECTOR_BYTES);
+        let mut dots = [[D::zero(); V]; ROWS];
         // Rolled: unrolled, LLVM loads everything first, and V8 spills it.
         for quad in 0..x.half {
-            let low: [v128; TILE_VECTORS] =
-                std::array::from_fn(|v| C::low(from.add(v * vector_bytes), quad));
+            let low: [v128; V] =
+                std::array::from_fn(|v| U::low(from.add(v * U::VECTOR_BYTES), quad));
             for (r, dots) in dots.iter_mut().enumerate() {
                 let x = D::x(codes.add(r * BLOCK + quad * 4));
                 for (dots, low) in dots.iter_mut().zip(low) {
@@ -320,8 +390,8 @@ unsafe fn tile<D: Dot, C: Codes, const ROWS: usize>(
             }
         }
         for quad in 0..x.half {
-            let high: [v128; TILE_VECTORS] =
-                std::array::from_fn(|v| C::high(from.add(v * vector_bytes), quad));
+            let high: [v128; V] =
+                std::array::from_fn(|v| U::high(from.add(v * U::VECTOR_BYTES), quad));
             for (r, dots) in dots.iter_mut().enumerate() {
                 let x = D::x(codes.add(r * BLOCK + HALF * 4 + quad * 4));
                 for (dots, high) in dots.iter_mut().zip(high) {
@@ -331,10 +401,10 @@ unsafe fn tile<D: Dot, C: Codes, const ROWS: usize>(
         }
         for (r, dots) in dots.iter().enumerate() {
             let x_scale = v128_load32_splat(x.scales.add(row + r).cast());
-            let start = start::<C>(x.neg_sums.add(row + r));
+            let start = start::<U>(x.neg_sums.add(row + r));
             let sums = sums.as_mut_ptr().add(row + r).cast::<v128>().add(vector);
             for (v, &dots) in dots.iter().enumerate() {
-                let scale = scales(load(weights.add((vector + v) / 2 * 16)), vector + v);
+                let scale = scales(load(weights.scales.add((vector + v) / 2 * 16)), vector + v);
                 let scaled = f32x4_mul(
                     f32x4_convert_i32x4(D::finish(dots, start)),
                     f32x4_mul(scale, x_scale),
