@@ -1,5 +1,6 @@
 /**
- * Tokens, logits, and what is refused, on small models with known numbers.
+ * Tokens, logits, and what is refused, on small models with known numbers,
+ * which are those of f32.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -26,7 +27,7 @@ for (const worker of [true, false]) {
   test(worker ? "in a worker" : "on the page's thread", { timeout: 2 * TIMEOUT_MS }, async (t) => {
     const { page, problems } = await openLibrary(browser, server);
     const model = await page.evaluate(async (worker) => {
-      globalThis.cacher = await kit.Cacher.load({ model: "/fixtures/mini-a/", worker });
+      globalThis.cacher = await kit.Cacher.load({ model: "/fixtures/mini-a/", worker, dtype: "f32" });
       return cacher.model;
     }, worker);
     const logits = (tokens, options) =>

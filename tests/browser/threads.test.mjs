@@ -5,13 +5,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { launch, TIMEOUT_MS } from "./lib/browser.mjs";
-import { openLibrary, serveLibrary } from "./lib/library.mjs";
+import { ISOLATION, openLibrary, serveLibrary } from "./lib/library.mjs";
 import { waitUntil } from "./lib/wait.mjs";
-
-const ISOLATION = {
-  "Cross-Origin-Opener-Policy": "same-origin",
-  "Cross-Origin-Embedder-Policy": "require-corp",
-};
 
 /** In a thread, and only there, `runThread` traps shortly after it was called. */
 const TRAP_IN_THREAD = `

@@ -33,6 +33,24 @@ describe("an ES module", () => {
     assert.equal(stdout, await textInNode(project));
   });
 
+  test("computes in q8 unless another number format is asked for", async () => {
+    const script = `
+      import { Cacher } from "cacher-wasm";
+      const ran = [];
+      for (const dtype of [undefined, "q8", "q5", "q4", "f32"]) {
+        const cacher = await Cacher.load({ model: ${JSON.stringify(MODEL)}, dtype });
+        const { text } = await cacher.generate("Once upon a time", { maxTokens: 20, seed: 7 }).result;
+        ran.push({ dtype: cacher.model.dtype, bytes: cacher.model.weightBytes, text });
+        await cacher.dispose();
+      }
+      process.stdout.write(JSON.stringify(ran));`;
+    const ran = JSON.parse((await node(["--input-type=module", "--eval", script], project)).stdout);
+    assert.deepEqual(ran.map(({ dtype }) => dtype), ["q8", "q8", "q5", "q4", "f32"]);
+    assert.deepEqual(ran[0], ran[1]);
+    const [q8, q5, q4, f32] = ran.slice(1).map(({ bytes }) => bytes);
+    assert.ok(q4 < q5 && q5 < q8 && q8 < f32, JSON.stringify(ran));
+  });
+
   test("touches no global of the web at import, by either entry", async () => {
     const script = `
       const names = [

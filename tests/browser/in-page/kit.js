@@ -80,11 +80,11 @@ function settled(request) {
   });
 }
 
-/** Flips one bit in the middle of the largest stored file, in place. */
-export async function flipStoredBit(backend) {
+/** Flips one bit in the middle of the largest stored file, in place; `part` must be in its name. */
+export async function flipStoredBit(backend, part = "") {
   if (backend === "opfs") {
-    const handles = Object.values(await opfsFiles());
-    const files = await Promise.all(handles.map(async (handle) => ({ handle, file: await handle.getFile() })));
+    const entries = Object.entries(await opfsFiles()).filter(([path]) => path.includes(part));
+    const files = await Promise.all(entries.map(async ([, handle]) => ({ handle, file: await handle.getFile() })));
     const { handle, file } = files.sort((a, b) => b.file.size - a.file.size)[0];
     const at = file.size >> 1;
     const [byte] = new Uint8Array(await file.slice(at, at + 1).arrayBuffer());
@@ -95,11 +95,31 @@ export async function flipStoredBit(backend) {
   }
   const database = await openDatabase();
   const pieces = database.transaction("pieces", "readwrite").objectStore("pieces");
-  const keys = await settled(pieces.getAllKeys());
-  const values = await settled(pieces.getAll());
+  const keys = (await settled(pieces.getAllKeys())).filter(([, name]) => name.includes(part));
+  const values = await Promise.all(keys.map((key) => settled(pieces.get(key))));
   const largest = values.reduce((best, value, index) => (value.length > values[best].length ? index : best), 0);
   values[largest][values[largest].length >> 1] ^= 1;
   await settled(pieces.put(values[largest], keys[largest]));
+  database.close();
+}
+
+/** Takes the bytes of the one stored model's weights file away, and leaves the record that it is there. */
+export async function removeStoredWeights(backend) {
+  const [{ files }] = await rawRecords();
+  const index = files.findIndex(({ role }) => role === "weights");
+  if (backend === "opfs") {
+    // Files are named by their places in the record.
+    const [path] = Object.keys(await opfsFiles()).filter((each) => each.endsWith(`/file.${index}`));
+    const names = path.split("/");
+    let directory = await navigator.storage.getDirectory();
+    for (const name of names.slice(0, -1)) directory = await directory.getDirectoryHandle(name);
+    return directory.removeEntry(names.at(-1));
+  }
+  const database = await openDatabase();
+  const pieces = database.transaction("pieces", "readwrite").objectStore("pieces");
+  for (const key of await settled(pieces.getAllKeys())) {
+    if (key[1] === files[index].name) await settled(pieces.delete(key));
+  }
   database.close();
 }
 

@@ -2,7 +2,7 @@
  * The package in an otherwise empty page, unbundled, as it is published.
  *
  * The page has the strictest policy the package promises to run under, and no
- * cross-origin isolation: what works here needs neither.
+ * cross-origin isolation unless it is given: what works here needs neither.
  */
 import { join } from "node:path";
 import { root } from "../../../scripts/lib/process.mjs";
@@ -11,6 +11,12 @@ import { FIXTURES, MODELS, PACKAGE } from "./paths.mjs";
 import { startServer } from "./server.mjs";
 
 export const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'";
+
+/** Headers that make the page cross-origin isolated, which threads need. */
+export const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
 
 const PAGE = '<!doctype html><meta charset="utf-8"><title>Test</title>';
 
