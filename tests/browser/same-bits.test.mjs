@@ -59,4 +59,34 @@ for (const dtype of ["q8", "q5", "q4"]) {
   });
 }
 
+test("speculation gives the same texts, in fewer steps", { timeout: TIMEOUT_MS }, async () => {
+  const runs = await page.evaluate(async () => {
+    const cacher = await kit.Cacher.load({ model: "tiny-gpt2", threads: 2 });
+    const prompt = "one two three four, one two three four, one two three four, one two";
+    const runs = [];
+    for (const options of [{ temperature: 0 }, { seed: 3, temperature: 0.5 }, { seed: 4 }]) {
+      const both = [];
+      for (const promptLookupNumTokens of [0, 8]) {
+        const generation = cacher.generate(prompt, { maxTokens: 48, promptLookupNumTokens, ...options });
+        const chunks = [];
+        for await (const chunk of generation) chunks.push(chunk);
+        both.push({ ...(await generation.result), chunks });
+      }
+      runs.push(both);
+    }
+    await cacher.dispose();
+    return runs;
+  });
+  for (const [plain, drafting] of runs) {
+    assert.deepEqual(drafting.tokens, plain.tokens);
+    assert.equal(drafting.text, plain.text);
+    assert.equal(drafting.chunks.map(({ text }) => text).join(""), plain.text);
+    assert.equal(plain.usage.draftTokens, 0);
+    assert.ok(drafting.usage.acceptedDraftTokens <= drafting.usage.draftTokens);
+  }
+  const [plain, drafting] = runs[0];
+  assert.ok(drafting.usage.acceptedDraftTokens > 8, `${drafting.usage.acceptedDraftTokens} were accepted`);
+  assert.ok(drafting.chunks.length < plain.chunks.length);
+});
+
 test("nothing went wrong in the page", () => assert.deepEqual(problems, []));
