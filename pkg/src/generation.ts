@@ -115,7 +115,7 @@ function emptyResult(finishReason: FinishReason, seed: number | bigint): Generat
     finishReason,
     stopSequence: null,
     seed,
-    usage: { promptTokens: 0, completionTokens: 0, totalTokens: 0 },
+    usage: { promptTokens: 0, completionTokens: 0, totalTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 },
   };
 }

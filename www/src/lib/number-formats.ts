@@ -10,6 +10,6 @@ export interface NumberFormat {
 export const numberFormats: readonly [NumberFormat, ...NumberFormat[]] = [
   { id: "q8", cost: "As good as f32, within noise; about a quarter of its memory." },
   { id: "q5", cost: "About 3 % higher perplexity; ⅔ of q8’s memory." },
-  { id: "q4", cost: "About 13 % higher perplexity; smallest and fastest." },
+  { id: "q4", cost: "About 12 % higher perplexity; smallest and fastest." },
   { id: "f32", cost: "The reference: 4 bytes a weight, one thread, slow." },
 ];
