@@ -128,7 +128,8 @@ class OpfsStore implements ModelStore {
         yield new Uint8Array(await file.slice(at, at + SLICE_BYTES).arrayBuffer());
       }
     } catch (error) {
-      throw storageError(error);
+      // A file that the browser has lost reads as an empty one, and is then fetched again.
+      if (!isMissing(error)) throw storageError(error);
     }
   }
 
@@ -147,7 +148,7 @@ class OpfsStore implements ModelStore {
       const directory = await this.#root.getDirectoryHandle(entry.name);
       await directory.removeEntry(fileName(entry.record, name));
     } catch (error) {
-      if (!(error instanceof Error && error.name === "NotFoundError")) throw storageError(error);
+      if (!isMissing(error)) throw storageError(error);
     }
   }
 
@@ -311,4 +312,8 @@ async function openStreamWriter(handle: FileSystemFileHandle, from: "start" | "e
       stream.write(bytes as Uint8Array<ArrayBuffer>).catch((error: unknown) => Promise.reject(storageError(error))),
     close: () => stream.close().catch((error: unknown) => Promise.reject(storageError(error))),
   };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && error.name === "NotFoundError";
 }
