@@ -44,11 +44,11 @@ impl Governor {
         // Two in a row, as the first one's threads may have been asleep.
         let turn = kind.passes / 2;
         if kind.passes <= WARM_UP {
-            return turn % 2 == 0;
+            return turn.is_multiple_of(2);
         }
         let [alone, together] = kind.means;
         let better = together < alone;
-        if turn % (PROBE_EVERY / 2) == 0 {
+        if turn.is_multiple_of(PROBE_EVERY / 2) {
             !better
         } else {
             better

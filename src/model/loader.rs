@@ -30,7 +30,7 @@ pub struct Loaded {
 /// The weights in the form that their dtype runs from.
 pub enum LoadedWeights {
     Tensors(Weights),
-    Packed(Packed),
+    Packed(Box<Packed>),
 }
 
 impl LoadedWeights {
@@ -46,14 +46,14 @@ impl LoadedWeights {
 /// Either sink, until it is known which one's result is wanted.
 enum Collecting {
     Tensors(FloatSink),
-    Packed(Packed),
+    Packed(Box<Packed>),
 }
 
 impl Collecting {
     fn sink(&mut self) -> &mut dyn Sink {
         match self {
             Self::Tensors(sink) => sink,
-            Self::Packed(sink) => sink,
+            Self::Packed(sink) => sink.as_mut(),
         }
     }
 }
@@ -179,7 +179,7 @@ impl Loader {
             .ok_or_else(|| Error::Internal("a plan without a config".into()))?;
         Ok(match self.dtype {
             Dtype::F32 => Collecting::Tensors(FloatSink::new(config)),
-            dtype => Collecting::Packed(Packed::zeroed(&config, dtype)?),
+            dtype => Collecting::Packed(Box::new(Packed::zeroed(&config, dtype)?)),
         })
     }
 

@@ -107,7 +107,7 @@ impl ModelLoader {
             let mut config = packed.config().clone();
             config.default_eos(tokenizer.as_ref().and_then(Tokenizer::end_of_text));
             return engine(
-                LoadedWeights::Packed(packed),
+                LoadedWeights::Packed(Box::new(packed)),
                 config,
                 tokenizer,
                 source_sha256,
@@ -156,7 +156,7 @@ fn engine(
         LoadedWeights::Tensors(weights) => (Rc::new(Reference::new(config, weights)?), None),
         LoadedWeights::Packed(mut packed) => {
             packed.set_config(config);
-            let fast = crate::engine::Engine::new(packed)?.with_clock(super::engine::milliseconds);
+            let fast = crate::engine::Engine::new(*packed)?.with_clock(super::engine::milliseconds);
             let fast = Rc::new(fast);
             (fast.clone(), Some(fast))
         }

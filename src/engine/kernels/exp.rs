@@ -24,7 +24,7 @@ pub fn exp<V: Vector>(x: V) -> V {
         8.333_452e-3,
         4.166_579_6e-2,
         1.666_666_6e-1,
-        5.000_000_1e-1,
+        0.5,
     ] {
         p = p.f32_mul(r).f32_add(V::f32_splat(coefficient));
     }

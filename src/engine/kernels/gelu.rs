@@ -16,7 +16,7 @@ pub fn gelu(values: &mut [f32]) {
 #[inline(always)]
 pub fn gelu_on<V: Vector>(values: &mut [f32]) {
     // -2 sqrt(2/pi), for e^(-2u).
-    let factor = V::f32_splat(-1.595_769_1);
+    let factor = V::f32_splat(-1.595_769);
     let cubic = V::f32_splat(0.044_715);
     let one = V::f32_splat(1.0);
     for values in values.chunks_exact_mut(4) {

@@ -48,7 +48,7 @@ fn arithmetics() -> Vec<Option<Arithmetic>> {
 
 fn engine(fixtures: &Fixtures, name: &str, dtype: Dtype) -> Engine {
     match load(fixtures, name, dtype).weights {
-        LoadedWeights::Packed(packed) => Engine::new(packed).unwrap(),
+        LoadedWeights::Packed(packed) => Engine::new(*packed).unwrap(),
         LoadedWeights::Tensors(_) => panic!("{dtype:?} gave tensors"),
     }
 }

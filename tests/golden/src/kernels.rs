@@ -14,6 +14,9 @@ use cacher_wasm::engine::matrix::{Encoding, GROUP, Matrix};
 use cacher_wasm::engine::shared::Shared;
 use cacher_wasm::model::kv_head::{HeadLayout, Kind};
 
+/// A form of `quantize`: numbers in, codes, scales and negated sums out.
+type Quantize = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
+
 /// Numbers from a seed (a linear congruential generator: the same everywhere).
 struct Numbers(u64);
 
@@ -174,7 +177,7 @@ fn elementwise(numbers: &mut Numbers) -> Result<(), String> {
     gelu::gelu_on::<Native>(&mut b);
     same("gelu", &a, &b)?;
     let blocks = padded / BLOCK;
-    let run = |form: fn(&[f32], &mut [i8], &mut [f32], &mut [i32])| {
+    let run = |form: Quantize| {
         let mut out = (vec![0i8; padded], vec![0f32; blocks], vec![0i32; blocks]);
         form(&x, &mut out.0, &mut out.1, &mut out.2);
         out

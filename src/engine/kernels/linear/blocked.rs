@@ -151,7 +151,7 @@ unsafe fn load(from: *const u8) -> v128 {
 /// Row vector `vector`'s four scales from the 16 bytes it shares.
 #[inline(always)]
 fn scales(pair: v128, vector: usize) -> v128 {
-    if vector % 2 == 0 {
+    if vector.is_multiple_of(2) {
         i32x4_shl(pair, 16)
     } else {
         v128_and(pair, u32x4_splat(0xffff_0000))
