@@ -14,6 +14,7 @@ pub mod matrix;
 pub mod pack;
 pub mod packed;
 pub mod packed_file;
+mod pass;
 pub mod shared;
 pub mod threads;
 

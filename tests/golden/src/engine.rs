@@ -4,7 +4,7 @@
 
 use crate::fixtures::{Array, Fixtures};
 use crate::forward::load;
-use crate::report::Report;
+use crate::report::{Report, same_bits};
 use cacher_wasm::engine::Engine;
 use cacher_wasm::engine::kernels::linear::{Arithmetic, RelaxedDot, relaxed_dot};
 use cacher_wasm::model::{Dtype, KvCache, LoadedWeights, LogitRows, Model, Rows, Taps};
@@ -68,18 +68,24 @@ pub fn check(fixtures: &Fixtures) -> Report {
         report.case(&label("the same bits as natively"), equal(&found, &digest));
         for pieces in [&[1][..], &[2, 5], &[31, 1], &[8, 3, 33]] {
             let cut = logits(&engine, text, pieces);
-            report.case(&label(&format!("cut into {pieces:?}")), same(&whole, &cut));
+            report.case(
+                &label(&format!("cut into {pieces:?}")),
+                same_bits("logits", &whole, &cut),
+            );
         }
         report.case(&label("in a batch"), batch(&engine, text));
         let mut engine = engine;
         for arithmetic in arithmetics() {
             engine.set_arithmetic(arithmetic);
             let other = logits(&engine, text, &[text.len()]);
-            report.case(&label(&format!("{arithmetic:?}")), same(&whole, &other));
+            report.case(
+                &label(&format!("{arithmetic:?}")),
+                same_bits("logits", &whole, &other),
+            );
             let one = logits(&engine, &text[..text.len().min(12)], &[1]);
             report.case(
                 &label(&format!("{arithmetic:?}, row by row")),
-                same(&whole[..one.len()], &one),
+                same_bits("logits", &whole[..one.len()], &one),
             );
         }
         engine.set_arithmetic(None);
@@ -158,26 +164,13 @@ fn batch(engine: &Engine, text: &[u32]) -> Result<(), String> {
         .collect();
     let together = engine.forward(&mut batch, Taps::default()).unwrap();
     for (len, output) in lengths.into_iter().zip(together) {
-        same(&logits(engine, &text[..len.max(1)], &[64]), &output.logits)?;
+        same_bits(
+            "logits",
+            &logits(engine, &text[..len.max(1)], &[64]),
+            &output.logits,
+        )?;
     }
     Ok(())
-}
-
-fn same(expected: &[f32], found: &[f32]) -> Result<(), String> {
-    if expected.len() != found.len() {
-        return Err(format!("{} numbers, not {}", found.len(), expected.len()));
-    }
-    match expected
-        .iter()
-        .zip(found)
-        .position(|(a, b)| a.to_bits() != b.to_bits())
-    {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "number {at} is {} and not {}",
-            found[at], expected[at]
-        )),
-    }
 }
 
 fn equal<T: PartialEq + std::fmt::LowerHex>(found: &T, expected: &T) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! and numbers, extreme ones among them.
 
 use crate::fixtures::Fixtures;
-use crate::report::Report;
+use crate::report::{Report, same_bits};
 use cacher_wasm::engine::kernels::attention::{Attention, Scratch, TILE};
 use cacher_wasm::engine::kernels::linear::{
     Activations, Arithmetic, RelaxedDot, linear, relaxed_dot,
@@ -150,7 +150,7 @@ fn linear_forms(numbers: &mut Numbers, round: usize) -> Result<(), String> {
     let first = numbers.below(matrix.groups());
     let expected = run(Arithmetic::Scalar, first);
     for form in forms {
-        same(
+        same_bits(
             &format!("{encoding:?} {form:?} [{n}, {k}] x {rows}"),
             &expected,
             &run(form, first),
@@ -171,11 +171,11 @@ fn elementwise(numbers: &mut Numbers) -> Result<(), String> {
     let (mut a, mut b) = (vec![0.0; padded], vec![0.0; padded]);
     norm::layer_norm_on::<Plain>(&x, width, &weight, &bias, 1e-5, &mut a);
     norm::layer_norm_on::<Native>(&x, width, &weight, &bias, 1e-5, &mut b);
-    same("layer_norm", &a, &b)?;
+    same_bits("layer_norm", &a, &b)?;
     let (mut a, mut b) = (x.clone(), x.clone());
     gelu::gelu_on::<Plain>(&mut a);
     gelu::gelu_on::<Native>(&mut b);
-    same("gelu", &a, &b)?;
+    same_bits("gelu", &a, &b)?;
     let blocks = padded / BLOCK;
     let run = |form: Quantize| {
         let mut out = (vec![0i8; padded], vec![0f32; blocks], vec![0i32; blocks]);
@@ -186,7 +186,7 @@ fn elementwise(numbers: &mut Numbers) -> Result<(), String> {
         run(quantize::quantize_on::<Plain>),
         run(quantize::quantize_on::<Native>),
     );
-    same("scales", &a.1, &b.1)?;
+    same_bits("scales", &a.1, &b.1)?;
     if a.0 != b.0 || a.2 != b.2 {
         return Err("quantize: other codes or sums".into());
     }
@@ -253,8 +253,8 @@ fn attention(numbers: &mut Numbers) -> Result<(), String> {
         results.concat()
     };
     let expected = run(false, 1);
-    same("attention, native", &expected, &run(true, 1))?;
-    same("attention, together", &expected, &run(true, TILE))?;
+    same_bits("attention, native", &expected, &run(true, 1))?;
+    same_bits("attention, together", &expected, &run(true, TILE))?;
     naive(layout, first, positions, rows, &queries, &blocks, &expected)
 }
 
@@ -326,25 +326,4 @@ fn naive(
         }
     }
     Ok(())
-}
-
-fn same(what: &str, expected: &[f32], found: &[f32]) -> Result<(), String> {
-    if expected.len() != found.len() {
-        return Err(format!(
-            "{what}: {} numbers, not {}",
-            found.len(),
-            expected.len()
-        ));
-    }
-    match expected
-        .iter()
-        .zip(found)
-        .position(|(a, b)| a.to_bits() != b.to_bits())
-    {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "{what}: number {at} is {} and not {}",
-            found[at], expected[at]
-        )),
-    }
 }

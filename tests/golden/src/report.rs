@@ -36,3 +36,19 @@ impl Report {
         );
     }
 }
+
+/// Errors where a number differs in any bit; `what` they are.
+pub fn same_bits(what: &str, expected: &[f32], found: &[f32]) -> Result<(), String> {
+    if expected.len() != found.len() {
+        let (found, expected) = (found.len(), expected.len());
+        return Err(format!("{what}: {found} numbers, not {expected}"));
+    }
+    let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+    match expected.iter().zip(found).position(differs) {
+        None => Ok(()),
+        Some(at) => Err(format!(
+            "{what}: number {at} is {} and not {}",
+            found[at], expected[at]
+        )),
+    }
+}
