@@ -61,6 +61,45 @@ pub enum Error {
     #[error("no next token can be chosen: {0}")]
     NoNextToken(String),
 
+    /// No state has this id: it was never made, or deleted.
+    #[error("there is no state {id}")]
+    StateNotFound { id: String },
+
+    /// No revision that this state comes from has this id.
+    #[error("there is no revision {revision} among those of the state")]
+    RevisionNotFound { revision: String },
+
+    /// The state has no checkpoint of this name.
+    #[error("the state has no checkpoint named {name:?}")]
+    CheckpointNotFound { name: String },
+
+    /// A merge that needs a decision.
+    #[error("the merge has {} conflicts", conflicts.as_array().map_or(0, Vec::len) + keys.len())]
+    MergeConflict {
+        /// The conflicting texts, as `MergeConflict`s.
+        conflicts: serde_json::Value,
+        /// The fold step they belong to.
+        step: usize,
+        /// Keys of config and metadata that both sides changed.
+        keys: Vec<String>,
+    },
+
+    /// A file, or a record in storage, that is no state or contradicts itself.
+    #[error("invalid state file: {0}")]
+    InvalidStateFile(String),
+
+    /// The bytes are not those that were written.
+    #[error("{0} is damaged: its checksum differs")]
+    ChecksumMismatch(String),
+
+    /// Written by a newer version of this library.
+    #[error("{what} has format version {found}; up to {supported} is supported")]
+    UnsupportedVersion {
+        what: String,
+        found: u32,
+        supported: u32,
+    },
+
     /// An allocation that cannot be met.
     #[error("out of memory: {needed} bytes are needed {purpose}")]
     OutOfMemory { needed: u64, purpose: String },
@@ -86,6 +125,13 @@ impl Error {
             Self::NoTokenizer => "no-tokenizer",
             Self::TokenizerGaveUp { .. } => "tokenizer-gave-up",
             Self::NoNextToken(_) => "no-next-token",
+            Self::StateNotFound { .. } => "state-not-found",
+            Self::RevisionNotFound { .. } => "revision-not-found",
+            Self::CheckpointNotFound { .. } => "checkpoint-not-found",
+            Self::MergeConflict { .. } => "merge-conflict",
+            Self::InvalidStateFile(_) => "invalid-state-file",
+            Self::ChecksumMismatch(_) => "checksum-mismatch",
+            Self::UnsupportedVersion { .. } => "unsupported-version",
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::Internal(_) => "internal",
         }
@@ -106,6 +152,17 @@ impl Error {
             Self::InputTooLong { bytes, limit } => json!({ "bytes": bytes, "limit": limit }),
             Self::TruncatedFile { got, expected } => json!({ "got": got, "expected": expected }),
             Self::TokenizerGaveUp { at, bytes } => json!({ "at": at, "bytes": bytes }),
+            Self::StateNotFound { id } => json!({ "id": id }),
+            Self::RevisionNotFound { revision } => json!({ "revision": revision }),
+            Self::CheckpointNotFound { name } => json!({ "name": name }),
+            Self::MergeConflict {
+                conflicts,
+                step,
+                keys,
+            } => json!({ "conflicts": conflicts, "step": step, "keys": keys }),
+            Self::UnsupportedVersion {
+                found, supported, ..
+            } => json!({ "found": found, "supported": supported }),
             Self::OutOfMemory { needed, .. } => json!({ "needed": needed }),
             _ => json!({}),
         }

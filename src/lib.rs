@@ -9,6 +9,7 @@
 //! | [`engine`] | GPT-2 fast: packed weights, hand-written kernels, threads |
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
+//! | [`state`] | texts with a history: fork, merge, rewind, keep |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |
 //!
 //! Nothing outside `wasm` knows JavaScript, so all of it is tested natively.
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod error;
 pub mod generate;
 pub mod model;
+pub mod state;
 pub mod tokenizer;
 
 #[cfg(target_arch = "wasm32")]

@@ -6,14 +6,14 @@
 use super::GenerateOptions;
 use super::lookup::Lookup;
 use super::processors::{LogitsProcessor, Pipeline, pipeline};
-use super::rng::{Rng, fresh_seed};
+use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
 use crate::error::{Error, Result};
 use crate::model::forward::check_tokens;
-use crate::model::{KvCache, LogitRows, Model, Rows};
+use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
 use crate::tokenizer::{TextStream, Tokenizer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 
 /// Rows of a prompt that are run in one step: what an abort has to wait for.
@@ -53,19 +53,26 @@ impl Input {
                 Error::argument("prompt", "is empty, and the model has no end-of-text token")
             })?);
         }
-        check_tokens(&tokens, config.vocab_size)?;
-        if tokens.len() > config.n_positions {
-            return Err(Error::ContextOverflow {
-                needed: tokens.len(),
-                available: config.n_positions,
-            });
-        }
+        check_text(&tokens, model)?;
         Ok(tokens)
     }
 }
 
+/// Refuses what `model` cannot run. Errors: `invalid-token`, `context-overflow`.
+pub fn check_text(tokens: &[u32], model: &dyn Model) -> Result<()> {
+    let config = model.config();
+    check_tokens(tokens, config.vocab_size)?;
+    if tokens.len() > config.n_positions {
+        return Err(Error::ContextOverflow {
+            needed: tokens.len(),
+            available: config.n_positions,
+        });
+    }
+    Ok(())
+}
+
 /// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub enum FinishReason {
@@ -97,6 +104,9 @@ pub struct GenerationChunk {
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Usage {
     pub prompt_tokens: u32,
+    /// Prompt tokens that the model was run for; the others were in the KV
+    /// cache.
+    pub tokens_evaluated: u32,
     /// Generated tokens, the one that ended it included.
     pub completion_tokens: u32,
     pub total_tokens: u32,
@@ -156,9 +166,21 @@ fn seed_for_javascript<S: serde::Serializer>(seed: &u64, serializer: S) -> Resul
     }
 }
 
+/// What a generation leaves for whoever goes on from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Continuation {
+    /// Prompt and output, as the tokens whose text is the prompt's and the
+    /// result's: without the end-of-text token, cut before a stop string.
+    pub tokens: Vec<u32>,
+    /// The random numbers' state; `None` where none were needed.
+    pub rng: Option<RngState>,
+}
+
 /// A text being written.
 pub struct Generation {
     kv: KvCache,
+    /// Positions that the cache had from the start.
+    cached: usize,
     /// Prompt and output.
     history: Vec<u32>,
     prompt_len: usize,
@@ -177,19 +199,23 @@ pub struct Generation {
     stream: TextStream,
     tokenizer: Option<Rc<Tokenizer>>,
     text: String,
+    /// Bytes of output that became text, before any was replaced by U+FFFD.
+    text_bytes: usize,
     finish: Option<(FinishReason, Option<String>)>,
     started: f64,
     first_token: Option<f64>,
 }
 
 impl Generation {
-    /// Checks everything that can be wrong before the model runs. `now` is in
-    /// milliseconds, from any fixed point.
+    /// Checks everything that can be wrong before the model runs. Without a seed
+    /// among the options, random numbers go on from `rng`, or are fresh. `now`
+    /// is in milliseconds, from any fixed point.
     pub fn new(
         model: &dyn Model,
         tokenizer: Option<Rc<Tokenizer>>,
         prompt: Input,
         options: &GenerateOptions,
+        rng: Option<RngState>,
         now: f64,
     ) -> Result<Self> {
         let config = model.config();
@@ -206,12 +232,15 @@ impl Generation {
                 "could change the text of a model in f32; load it in another dtype",
             ));
         }
-        let seed = match options.seed {
-            Some(seed) => seed,
-            None => fresh_seed()?,
+        let rng = match (options.seed, rng) {
+            (Some(seed), _) => Rng::new(seed),
+            (None, Some(state)) => Rng::from(state),
+            (None, None) => Rng::new(fresh_seed()?),
         };
+        let seed = rng.state().seed;
         let mut generation = Self {
             kv: model.new_kv(),
+            cached: 0,
             prompt_len: prompt.len(),
             history: prompt,
             max_tokens: options.max_tokens,
@@ -227,7 +256,7 @@ impl Generation {
             sampler: if options.is_greedy() {
                 Sampler::greedy()
             } else {
-                Sampler::random(Rng::new(seed))
+                Sampler::random(rng)
             },
             seed,
             stop: StopMatcher::new(&options.stop, options.include_stop),
@@ -235,6 +264,7 @@ impl Generation {
             stream: TextStream::default(),
             tokenizer,
             text: String::new(),
+            text_bytes: 0,
             finish: None,
             started: now,
             first_token: None,
@@ -243,6 +273,19 @@ impl Generation {
             generation.finish = Some((FinishReason::Length, None));
         }
         Ok(generation)
+    }
+
+    /// Takes what is known of the prompt, before the first step. The last token
+    /// is run in any case, for its logits.
+    pub fn take_known(&mut self, blocks: &mut BlockTable, root: BlockName) {
+        let known = &self.history[..self.prompt_len - 1];
+        blocks.fill(root, known, &mut self.kv);
+        self.cached = self.kv.len();
+    }
+
+    /// Keeps what was computed for texts that begin alike.
+    pub fn keep_known(&self, blocks: &mut BlockTable, root: BlockName) {
+        blocks.keep(root, &self.history, &self.kv);
     }
 
     /// True where nothing is left to run.
@@ -342,6 +385,7 @@ impl Generation {
                 Some(token_bytes) => self.stop.push(&token_bytes, &mut bytes),
                 None => None,
             };
+            self.text_bytes += bytes.len();
             *text += &self.stream.push(&bytes);
             if let Some(found) = found {
                 let stop_string = self.stop_strings[found.index].clone();
@@ -369,6 +413,45 @@ impl Generation {
         })
     }
 
+    /// What there is to go on from, now or after the end.
+    ///
+    /// Where a stop string begins inside a token, what comes before it is
+    /// tokenised anew.
+    pub fn continuation(&self) -> Result<Continuation> {
+        let rng = self.sampler.rng().map(Rng::state);
+        let mut tokens = self.history.clone();
+        let ended = match &self.finish {
+            Some((FinishReason::Eos, _)) => 1,
+            Some((FinishReason::Stop, _)) => {
+                tokens.truncate(self.prompt_len);
+                tokens.extend(self.tokens_before_stop()?);
+                0
+            }
+            _ => 0,
+        };
+        tokens.truncate(tokens.len() - ended);
+        Ok(Continuation { tokens, rng })
+    }
+
+    fn tokens_before_stop(&self) -> Result<Vec<u32>> {
+        let mut bytes = 0;
+        let mut kept = Vec::new();
+        for &token in &self.history[self.prompt_len..] {
+            let token_bytes = self.token_bytes(token).unwrap_or_default();
+            let room = self.text_bytes - bytes;
+            if token_bytes.len() > room {
+                let rest = String::from_utf8_lossy(&token_bytes[..room]);
+                if let (false, Some(tokenizer)) = (rest.is_empty(), &self.tokenizer) {
+                    kept.extend(tokenizer.encode(&rest, false)?.ids);
+                }
+                break;
+            }
+            bytes += token_bytes.len();
+            kept.push(token);
+        }
+        Ok(kept)
+    }
+
     /// The result, once finished.
     pub fn result(self, now: f64) -> Result<GenerationResult> {
         let (finish_reason, stop_sequence) = self
@@ -377,7 +460,7 @@ impl Generation {
         let (prompt, output) = self.history.split_at(self.prompt_len);
         let first_token = self.first_token.unwrap_or(now);
         let (prefill_ms, decode_ms) = (first_token - self.started, now - first_token);
-        let prefilled = self.kv.len().min(prompt.len());
+        let prefilled = self.kv.len().min(prompt.len()) - self.cached;
         let (drafted, accepted) = self.lookup.as_ref().map_or((0, 0), Lookup::counts);
         Ok(GenerationResult {
             text: self.text,
@@ -388,6 +471,7 @@ impl Generation {
             seed: self.seed,
             usage: Usage {
                 prompt_tokens: prompt.len() as u32,
+                tokens_evaluated: prefilled as u32,
                 completion_tokens: output.len() as u32,
                 total_tokens: self.history.len() as u32,
                 draft_tokens: drafted as u32,
@@ -411,6 +495,7 @@ impl Generation {
         if reason != FinishReason::Stop {
             let mut bytes = Vec::new();
             self.stop.flush(&mut bytes);
+            self.text_bytes += bytes.len();
             *text += &self.stream.push(&bytes);
         }
         *text += &self.stream.finish();

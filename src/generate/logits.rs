@@ -2,7 +2,7 @@
 
 use super::generation::{Input, PREFILL_CHUNK};
 use crate::error::{Error, Result};
-use crate::model::{KvCache, LogitRows, Model, Rows};
+use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
 use crate::tokenizer::Tokenizer;
 
 /// Most bytes of logits that one request may return.
@@ -74,6 +74,18 @@ impl LogitsRun {
             asked: Vec::new(),
             data,
         })
+    }
+
+    /// Takes what is known before the first position that is asked for, before
+    /// the first step.
+    pub fn take_known(&mut self, blocks: &mut BlockTable, root: BlockName) {
+        let first = self.positions.iter().min().copied().unwrap_or(0);
+        blocks.fill(root, &self.tokens[..first], &mut self.kv);
+    }
+
+    /// Keeps what was computed for texts that begin alike.
+    pub fn keep_known(&self, blocks: &mut BlockTable, root: BlockName) {
+        blocks.keep(root, &self.tokens, &self.kv);
     }
 
     /// True where every position that was asked for has been run.

@@ -1,17 +1,22 @@
 //! From logits to text: processors, sampling, stop strings, and the scheduler
 //! that runs everything that is being computed.
 
+pub mod comparison;
 pub mod generation;
+pub mod log_prob;
 pub mod logits;
 pub mod lookup;
 pub mod options;
 pub mod processors;
+pub mod reading;
 pub mod rng;
 pub mod sampler;
 pub mod scheduler;
 pub mod stop;
 
-pub use generation::{FinishReason, GenerationChunk, GenerationResult, Input};
+pub use comparison::{Comparison, ComparisonResult};
+pub use generation::{Continuation, FinishReason, GenerationChunk, GenerationResult, Input};
 pub use logits::Logits;
 pub use options::GenerateOptions;
+pub use reading::ReadingResult;
 pub use scheduler::{Event, JobId, Scheduler};

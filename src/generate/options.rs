@@ -57,6 +57,10 @@ pub struct GenerateOptions {
     /// the same; text that repeats itself (quotes, lists, code) comes faster.
     /// Not for dtype `f32`. `0`: off. Default: 0.
     pub prompt_lookup_num_tokens: usize,
+    /// Take what the KV cache has of the prompt from earlier texts that began
+    /// alike. The output stays the same. With dtype `f32` only a state's own
+    /// text is taken so. Default: true.
+    pub cache_prompt: bool,
 }
 
 impl Default for GenerateOptions {
@@ -74,6 +78,7 @@ impl Default for GenerateOptions {
             eos_token_ids: None,
             parse_special: false,
             prompt_lookup_num_tokens: 0,
+            cache_prompt: true,
         }
     }
 }

@@ -7,10 +7,13 @@
 //! other's results.
 
 use super::GenerateOptions;
-use super::generation::{Generation, GenerationChunk, GenerationResult, Input};
+use super::comparison::{Comparison, ComparisonResult};
+use super::generation::{Continuation, Generation, GenerationChunk, GenerationResult, Input};
 use super::logits::{Logits, LogitsRun};
+use super::reading::{Reading, ReadingResult};
+use super::rng::RngState;
 use crate::error::{Error, Result};
-use crate::model::{Model, Rows, Taps};
+use crate::model::{BlockName, BlockTable, Model, Rows, Taps};
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,16 +27,37 @@ pub enum Event {
     Chunk(GenerationChunk),
     /// The job has ended.
     Done(GenerationResult),
+    /// A continuation's job has ended.
+    Continued(Box<GenerationResult>, Continuation),
     /// The job has ended.
     Logits(Logits),
+    /// The job has ended.
+    Read(ReadingResult),
+    /// The job has ended.
+    Compared(ComparisonResult),
     /// The job has ended.
     Failed(Error),
 }
 
-enum Job {
+enum Work {
     Generation(Box<Generation>),
+    /// A generation whose end tells how to go on from it.
+    Continuation(Box<Generation>),
     Logits(LogitsRun),
+    Reading(Reading),
+    Comparison(Box<Comparison>),
 }
+
+struct Job {
+    work: Work,
+    /// What the chains of its KV blocks begin with; `None` where they are its
+    /// own alone. A comparison has two.
+    roots: Option<[BlockName; 2]>,
+}
+
+/// Bytes of KV blocks that are kept for texts to come, if nothing else is said:
+/// six contexts of GPT-2's smallest model in 8 bits.
+pub const DEFAULT_KV_BUDGET: usize = 128 << 20;
 
 /// Milliseconds from any fixed point, never going back.
 pub type Clock = fn() -> f64;
@@ -43,6 +67,10 @@ pub struct Scheduler {
     model: Rc<dyn Model>,
     tokenizer: Option<Rc<Tokenizer>>,
     clock: Clock,
+    /// KV blocks of what was computed, by their tokens.
+    blocks: BlockTable,
+    /// What the chains of plain requests begin with.
+    root: BlockName,
     jobs: BTreeMap<JobId, Job>,
     /// Events for the next step to tell.
     pending: Vec<(JobId, Event)>,
@@ -55,6 +83,8 @@ impl Scheduler {
             model,
             tokenizer,
             clock,
+            blocks: BlockTable::new(DEFAULT_KV_BUDGET),
+            root: BlockName::root(&["plain"]),
             jobs: BTreeMap::new(),
             pending: Vec::new(),
             next: 1,
@@ -70,6 +100,27 @@ impl Scheduler {
         self.tokenizer.as_deref().ok_or(Error::NoTokenizer)
     }
 
+    /// Sets what plain requests' KV blocks are named after.
+    pub fn set_kv_root(&mut self, root: BlockName) {
+        self.root = root;
+    }
+
+    /// Sets how many bytes of KV blocks are kept. What was kept is forgotten.
+    pub fn set_kv_budget(&mut self, bytes: usize) {
+        self.blocks = BlockTable::new(bytes);
+    }
+
+    /// The model, its tokenizer, and the KV blocks that are kept.
+    pub fn parts(&mut self) -> (&dyn Model, Option<&Tokenizer>, &mut BlockTable) {
+        let tokenizer = self.tokenizer.as_deref();
+        (self.model.as_ref(), tokenizer, &mut self.blocks)
+    }
+
+    /// The KV blocks that are kept.
+    pub fn blocks(&mut self) -> &mut BlockTable {
+        &mut self.blocks
+    }
+
     /// Begins a generation. Nothing is computed before the next step.
     pub fn add_generation(&mut self, prompt: Input, options: &GenerateOptions) -> Result<JobId> {
         let generation = Generation::new(
@@ -77,29 +128,91 @@ impl Scheduler {
             self.tokenizer.clone(),
             prompt,
             options,
+            None,
             (self.clock)(),
         )?;
-        Ok(self.add(Job::Generation(Box::new(generation))))
+        let roots = self.plain_roots().filter(|_| options.cache_prompt);
+        Ok(self.add(Work::Generation(Box::new(generation)), roots))
+    }
+
+    /// Begins a generation that goes on from `tokens`, whose KV blocks are named
+    /// after `root`, with random numbers from where `rng` stands unless the
+    /// options have a seed. Its end is an [`Event::Continued`].
+    pub fn add_continuation(
+        &mut self,
+        tokens: Vec<u32>,
+        root: BlockName,
+        rng: RngState,
+        options: &GenerateOptions,
+    ) -> Result<JobId> {
+        let generation = Generation::new(
+            self.model.as_ref(),
+            self.tokenizer.clone(),
+            Input::Tokens(tokens),
+            options,
+            Some(rng),
+            (self.clock)(),
+        )?;
+        let roots = Some([root; 2]).filter(|_| options.cache_prompt);
+        Ok(self.add(Work::Continuation(Box::new(generation)), roots))
+    }
+
+    /// What a continuation could go on from if it ended now; `None` where there
+    /// is no such job.
+    pub fn continuation(&self, id: JobId) -> Option<Result<Continuation>> {
+        match &self.jobs.get(&id)?.work {
+            Work::Continuation(generation) => Some(generation.continuation()),
+            _ => None,
+        }
     }
 
     /// Begins the computation of logits; see [`LogitsRun::new`].
     pub fn add_logits(&mut self, input: Input, positions: Option<&[i32]>) -> Result<JobId> {
         let tokenizer = self.tokenizer.as_deref();
         let run = LogitsRun::new(self.model.as_ref(), tokenizer, input, positions)?;
-        Ok(self.add(Job::Logits(run)))
+        Ok(self.add(Work::Logits(run), self.plain_roots()))
+    }
+
+    /// Begins to read `tokens`; see [`Reading::new`].
+    pub fn add_reading(
+        &mut self,
+        tokens: Vec<u32>,
+        root: BlockName,
+        scored_from: Option<usize>,
+    ) -> Result<JobId> {
+        let reading = Reading::new(self.model.as_ref(), tokens, scored_from)?;
+        Ok(self.add(Work::Reading(reading), Some([root; 2])))
+    }
+
+    /// Begins to compare two texts; see [`Comparison::new`].
+    pub fn add_comparison(
+        &mut self,
+        texts: [Vec<u32>; 2],
+        roots: [BlockName; 2],
+        pairs: &[(usize, usize)],
+    ) -> Result<JobId> {
+        let comparison = Comparison::new(self.model.as_ref(), texts, pairs)?;
+        Ok(self.add(Work::Comparison(Box::new(comparison)), Some(roots)))
+    }
+
+    /// Requests share blocks where that cannot change a bit of their results.
+    fn plain_roots(&self) -> Option<[BlockName; 2]> {
+        self.model.is_exact().then_some([self.root; 2])
     }
 
     /// Ends a job: a generation reports what it has at the next step, logits
     /// are dropped. Unknown jobs may have ended already and are no error.
     pub fn cancel(&mut self, id: JobId) {
-        match self.jobs.get_mut(&id) {
-            Some(Job::Generation(generation)) => {
+        match self.jobs.get_mut(&id).map(|job| &mut job.work) {
+            Some(Work::Generation(generation) | Work::Continuation(generation)) => {
                 let held_back = generation.abort();
                 self.pending
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
             }
-            Some(Job::Logits(_)) => {
-                self.jobs.remove(&id);
+            Some(_) => {
+                if let Some(job) = self.jobs.remove(&id) {
+                    job.keep_known(&mut self.blocks);
+                }
             }
             None => {}
         }
@@ -118,7 +231,7 @@ impl Scheduler {
         let mut batch = Vec::new();
         for (&id, job) in &mut self.jobs {
             ids.push(id);
-            batch.push(job.rows());
+            batch.push(job.work.rows());
         }
         if batch.is_empty() {
             return events;
@@ -132,7 +245,7 @@ impl Scheduler {
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
-                    match job.accept(output.logits, count, now) {
+                    match job.work.accept(output.logits, count, now) {
                         Ok(None) => {}
                         Ok(Some(chunk)) => events.push((id, Event::Chunk(chunk))),
                         Err(error) => {
@@ -153,30 +266,57 @@ impl Scheduler {
         events
     }
 
-    fn add(&mut self, job: Job) -> JobId {
+    fn add(&mut self, work: Work, roots: Option<[BlockName; 2]>) -> JobId {
         let id = self.next;
         self.next += 1;
+        let mut job = Job { work, roots };
+        job.take_known(&mut self.blocks);
         self.jobs.insert(id, job);
         id
     }
 
     fn collect_finished(&mut self, events: &mut Vec<(JobId, Event)>) {
         let now = (self.clock)();
-        let finished = self.jobs.iter().filter(|(_, job)| job.is_finished());
+        let finished = self.jobs.iter().filter(|(_, job)| job.work.is_finished());
         let ids: Vec<JobId> = finished.map(|(&id, _)| id).collect();
         for id in ids {
             if let Some(job) = self.jobs.remove(&id) {
-                events.push((id, job.end(now)));
+                job.keep_known(&mut self.blocks);
+                events.push((id, job.work.end(now)));
             }
         }
     }
 }
 
 impl Job {
+    fn take_known(&mut self, blocks: &mut BlockTable) {
+        let Some(roots) = self.roots else { return };
+        match &mut self.work {
+            Work::Generation(job) | Work::Continuation(job) => job.take_known(blocks, roots[0]),
+            Work::Logits(run) => run.take_known(blocks, roots[0]),
+            Work::Reading(reading) => reading.take_known(blocks, roots[0]),
+            Work::Comparison(comparison) => comparison.take_known(blocks, roots),
+        }
+    }
+
+    fn keep_known(&self, blocks: &mut BlockTable) {
+        let Some(roots) = self.roots else { return };
+        match &self.work {
+            Work::Generation(job) | Work::Continuation(job) => job.keep_known(blocks, roots[0]),
+            Work::Logits(run) => run.keep_known(blocks, roots[0]),
+            Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
+            Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
+        }
+    }
+}
+
+impl Work {
     fn rows(&mut self) -> Rows<'_> {
         match self {
-            Self::Generation(generation) => generation.rows(),
+            Self::Generation(job) | Self::Continuation(job) => job.rows(),
             Self::Logits(run) => run.rows(),
+            Self::Reading(reading) => reading.rows(),
+            Self::Comparison(comparison) => comparison.rows(),
         }
     }
 
@@ -187,28 +327,39 @@ impl Job {
         now: f64,
     ) -> Result<Option<GenerationChunk>> {
         match self {
-            Self::Generation(generation) => generation.accept(logits, now),
-            Self::Logits(run) => {
-                run.accept(&logits, count);
-                Ok(None)
-            }
+            Self::Generation(job) | Self::Continuation(job) => return job.accept(logits, now),
+            Self::Logits(run) => run.accept(&logits, count),
+            Self::Reading(reading) => reading.accept(&logits, count),
+            Self::Comparison(comparison) => comparison.accept(&logits, count),
         }
+        Ok(None)
     }
 
     fn is_finished(&self) -> bool {
         match self {
-            Self::Generation(generation) => generation.is_finished(),
+            Self::Generation(job) | Self::Continuation(job) => job.is_finished(),
             Self::Logits(run) => run.is_finished(),
+            Self::Reading(reading) => reading.is_finished(),
+            Self::Comparison(comparison) => comparison.is_finished(),
         }
     }
 
     fn end(self, now: f64) -> Event {
         match self {
-            Self::Generation(generation) => match generation.result(now) {
+            Self::Generation(job) => match job.result(now) {
                 Ok(result) => Event::Done(result),
                 Err(error) => Event::Failed(error),
             },
+            Self::Continuation(job) => match job.continuation() {
+                Ok(continuation) => match job.result(now) {
+                    Ok(result) => Event::Continued(Box::new(result), continuation),
+                    Err(error) => Event::Failed(error),
+                },
+                Err(error) => Event::Failed(error),
+            },
             Self::Logits(run) => Event::Logits(run.result()),
+            Self::Reading(reading) => Event::Read(reading.result()),
+            Self::Comparison(comparison) => Event::Compared(comparison.result()),
         }
     }
 }

@@ -253,6 +253,7 @@ fn a_cancelled_job_keeps_what_it_made_and_the_next_one_works() {
     for steps in [0, 1, 5] {
         let options = GenerateOptions {
             stop: vec!["FGHIJKLMN".into()],
+            cache_prompt: false,
             ..greedy(50)
         };
         let prompt = Input::Text("A".repeat(PREFILL_CHUNK + 1));

@@ -56,6 +56,42 @@ impl KvCache {
         }
     }
 
+    /// Takes the first `len` positions from `blocks`, in place of all it has.
+    /// They may hold more positions than that; those are not seen.
+    pub fn begin_with(&mut self, blocks: Vec<Arc<AlignedBytes>>, len: usize) {
+        debug_assert!(blocks.iter().all(|block| block.len() == self.block_bytes()));
+        self.blocks = blocks;
+        self.len = len;
+        self.blocks.truncate(len.div_ceil(BLOCK_TOKENS));
+    }
+
+    /// The blocks, in order; the last may not be full.
+    pub fn blocks(&self) -> &[Arc<AlignedBytes>] {
+        &self.blocks
+    }
+
+    /// A block from bytes that were kept elsewhere.
+    ///
+    /// Error: `invalid-state-file` where the length is not that of a block, or
+    /// a number (of 8-bit blocks: a scale) is not finite.
+    pub fn block_from(&self, bytes: &[u8]) -> Result<AlignedBytes> {
+        let wrong = |what: String| Error::InvalidStateFile(format!("a KV block {what}"));
+        if bytes.len() != self.block_bytes() {
+            let (got, expected) = (bytes.len(), self.block_bytes());
+            return Err(wrong(format!("has {got} bytes, {expected} are expected")));
+        }
+        let mut block = AlignedBytes::zeroed(bytes.len(), "for a block of the KV cache")?;
+        block.copy_from_slice(bytes);
+        let is_finite = match self.format {
+            KvFormat::F32 => block.floats().iter().all(|x| x.is_finite()),
+            KvFormat::Q8 => self.head_layout().scales_are_finite(&block),
+        };
+        if !is_finite {
+            return Err(wrong("holds numbers that are not finite".into()));
+        }
+        Ok(block)
+    }
+
     /// Positions held.
     pub fn len(&self) -> usize {
         self.len

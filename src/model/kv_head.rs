@@ -105,6 +105,15 @@ impl HeadLayout {
         part[self.scale_place(slot)..][..4].copy_from_slice(&scale.to_le_bytes());
     }
 
+    /// False where a block has a scale that no stored number has.
+    pub fn scales_are_finite(&self, block: &[u8]) -> bool {
+        block.chunks_exact(self.part_bytes()).all(|part| {
+            let scales = part[self.code_bytes()..].chunks_exact(4);
+            let mut scales = scales.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            scales.all(f32::is_finite)
+        })
+    }
+
     /// The key or value of a head at the position `slot`, as it is attended to.
     pub fn load(&self, part: &[u8], kind: Kind, slot: usize, numbers: &mut [f32]) {
         let at = self.scale_place(slot);

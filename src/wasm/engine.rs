@@ -1,6 +1,7 @@
 //! A loaded model and its jobs.
 
 use super::errors;
+use super::states::StateJobs;
 use crate::engine::packed_file;
 use crate::error::Error;
 use crate::generate::{Event, GenerateOptions, Input, JobId, Scheduler};
@@ -24,10 +25,12 @@ pub fn milliseconds() -> f64 {
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-/** What `Engine.step` tells. */
+/** What `Engine.step` tells. Of states it tells in JSON. */
 export type EngineEvent =
   | ({ job: number; type: "chunk" } & GenerationChunk)
   | { job: number; type: "done"; result: GenerationResult }
+  | { job: number; type: "continued"; result: GenerationResult; state: string }
+  | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
 
@@ -80,7 +83,8 @@ pub struct ModelInfo {
 /// A model ready to run.
 #[wasm_bindgen]
 pub struct Engine {
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
+    pub(super) states: StateJobs,
     dtype: Dtype,
     /// The model, where it runs from packed weights.
     fast: Option<Rc<crate::engine::Engine>>,
@@ -92,13 +96,15 @@ pub struct Engine {
 
 impl Engine {
     pub(super) fn new(
-        scheduler: Scheduler,
+        mut scheduler: Scheduler,
         dtype: Dtype,
         fast: Option<Rc<crate::engine::Engine>>,
         sha256: String,
     ) -> Self {
+        let states = StateJobs::new(&mut scheduler, dtype, &sha256);
         Self {
             scheduler,
+            states,
             dtype,
             fast,
             to_pack: None,
@@ -212,7 +218,7 @@ impl Engine {
             .add_logits(input(tokens)?, positions.as_deref())
     }
 
-    /// Ends a job: a generation's next event is its end, logits are dropped.
+    /// Ends a job: a generation's next event is its end, any other is dropped.
     pub fn cancel(&mut self, job: JobId) {
         self.scheduler.cancel(job);
     }
@@ -226,13 +232,21 @@ impl Engine {
     pub fn step(&mut self) -> Result<EngineEvents, Error> {
         let events = js_sys::Array::new();
         for (job, event) in self.scheduler.step() {
-            events.push(&event_object(job, event)?);
+            let event = match event {
+                Event::Continued(result, continuation) => {
+                    self.continued(job, &result, continuation)?
+                }
+                Event::Read(_) | Event::Compared(_) => self.told(event)?,
+                event => event_object(event)?,
+            };
+            errors::set(&event, "job", &job.into());
+            events.push(&event);
         }
         Ok(events.unchecked_into())
     }
 }
 
-fn event_object(job: JobId, event: Event) -> Result<JsValue, Error> {
+fn event_object(event: Event) -> Result<JsValue, Error> {
     let (kind, object) = match event {
         Event::Chunk(chunk) => ("chunk", to_value(&chunk)?),
         Event::Done(result) => {
@@ -252,18 +266,23 @@ fn event_object(job: JobId, event: Event) -> Result<JsValue, Error> {
             errors::set(&object, "tokens", &to_value(&logits.tokens)?);
             ("logits", object)
         }
-        Event::Failed(error) => {
-            let object = JsValue::from(js_sys::Object::new());
-            errors::set(&object, "error", &errors::to_js(&error));
-            ("error", object)
+        Event::Failed(error) => failed(&error),
+        Event::Continued(..) | Event::Read(_) | Event::Compared(_) => {
+            failed(&Error::Internal("an event of a state".into()))
         }
     };
-    errors::set(&object, "job", &job.into());
     errors::set(&object, "type", &kind.into());
     Ok(object)
 }
 
-fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Error> {
+/// The event of a job that failed.
+pub(super) fn failed(error: &Error) -> (&'static str, JsValue) {
+    let object = JsValue::from(js_sys::Object::new());
+    errors::set(&object, "error", &errors::to_js(error));
+    ("error", object)
+}
+
+pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Error> {
     let serializer = Serializer::new()
         .serialize_missing_as_null(true)
         .serialize_large_number_types_as_bigints(true);

@@ -8,6 +8,8 @@
 pub mod engine;
 pub mod errors;
 pub mod loader;
+pub mod state_files;
+pub mod states;
 #[cfg(target_feature = "atomics")]
 pub mod threads;
 

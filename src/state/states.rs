@@ -1,0 +1,547 @@
+//! States: named, movable references to revisions, and what can be done with
+//! them.
+//!
+//! Every operation makes one immutable revision and moves the reference to it;
+//! nothing is ever overwritten. Forking makes a second reference and nothing
+//! else, whatever the length of the text. The KV cache takes no part: what it
+//! has of a text is found by the text's tokens (`model::prefix`).
+
+use super::revision::{Attributes, ModelRef, Operation, Revision, RevisionId, check_name};
+use super::revisions::{Node, Revisions};
+use crate::error::{Error, Result};
+use crate::generate::FinishReason;
+use crate::generate::rng::RngState;
+use crate::model::{BlockName, BlockTable};
+use crate::tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+
+/// Most checkpoints of a state.
+pub const MAX_CHECKPOINTS: usize = 1000;
+
+/// A name for a revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    pub name: String,
+    pub revision: RevisionId,
+    /// Milliseconds since 1970.
+    pub created: u64,
+}
+
+/// Where a fork came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    pub state: String,
+    pub revision: RevisionId,
+}
+
+/// A copy of what the head says, for the day that a revision is lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    pub tokens: Vec<u32>,
+    pub attributes: Attributes,
+    pub rng: RngState,
+    pub model: ModelRef,
+}
+
+/// What the names of a state's KV blocks begin with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvRoot {
+    /// Fingerprint of the model that they are of.
+    pub model: String,
+    /// Blocks that came in a file stand apart from those computed here, which a
+    /// forged file could otherwise replace.
+    pub root: BlockName,
+}
+
+/// A state as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StateRecord {
+    pub id: String,
+    pub head: RevisionId,
+    pub checkpoints: Vec<Checkpoint>,
+    pub forked_from: Option<Origin>,
+    /// Milliseconds since 1970, as the next two.
+    pub created: u64,
+    pub updated: u64,
+    #[serde(default)]
+    pub used: u64,
+    /// Exempt from clean-up, its KV blocks from eviction.
+    #[serde(default)]
+    pub pinned: bool,
+    #[serde(default)]
+    pub kv: Option<KvRoot>,
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
+}
+
+/// A state in memory. `record.snapshot` is empty here.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub record: StateRecord,
+    /// The tokens of its text.
+    pub tokens: Rc<[u32]>,
+    pub persist: bool,
+    /// Changed since it was stored.
+    pub dirty: bool,
+    /// What storage counts its writes by; 0 where it is not there.
+    pub version: u64,
+    /// Who may write it: see the storage's `takeOver`.
+    pub fence: u64,
+}
+
+/// Where a state is to go back to.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum RollbackTo {
+    Checkpoint(String),
+    Revision(String),
+    Steps(usize),
+}
+
+/// From where a fork goes on.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum ForkAt {
+    Revision(String),
+    /// A number of tokens to keep.
+    Tokens(usize),
+}
+
+/// What a new revision is to be.
+pub struct Change {
+    pub operation: Operation,
+    pub tokens: Vec<u32>,
+    /// `None`: as before.
+    pub attributes: Option<Attributes>,
+    pub rng: RngState,
+    /// Milliseconds that it took.
+    pub duration: f64,
+}
+
+/// All states and their revisions.
+pub struct States {
+    pub(super) revisions: Revisions,
+    pub(super) states: BTreeMap<String, State>,
+    pub(super) storage: super::commit::Storage,
+    model: ModelRef,
+    /// Everything that a bit of the KV cache depends on.
+    fingerprint: String,
+    /// Hash of the vocabulary; `None` where there is no tokenizer.
+    tokenizer_hash: Option<String>,
+}
+
+impl States {
+    /// No states yet. `fingerprint` names everything that keys and values
+    /// depend on: weights, number format, version of the arithmetic.
+    pub fn new(model: ModelRef, fingerprint: String, tokenizer: Option<&Tokenizer>) -> Self {
+        Self {
+            revisions: Revisions::default(),
+            states: BTreeMap::new(),
+            storage: Default::default(),
+            model,
+            fingerprint,
+            tokenizer_hash: tokenizer.map(vocabulary_hash),
+        }
+    }
+
+    /// Error: `state-not-found`.
+    pub fn get(&self, id: &str) -> Result<&State> {
+        let missing = || Error::StateNotFound { id: id.to_owned() };
+        self.states.get(id).ok_or_else(missing)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Result<&mut State> {
+        let missing = || Error::StateNotFound { id: id.to_owned() };
+        self.states.get_mut(id).ok_or_else(missing)
+    }
+
+    /// The revision a state stands at.
+    pub fn head(&self, id: &str) -> Result<&Node> {
+        self.revisions.node(&self.get(id)?.record.head)
+    }
+
+    pub fn revisions(&self) -> &Revisions {
+        &self.revisions
+    }
+
+    pub fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub fn tokenizer_hash(&self) -> Option<&str> {
+        self.tokenizer_hash.as_deref()
+    }
+
+    /// What the names of a state's KV blocks begin with: blocks of another
+    /// model are of no use to this one.
+    pub fn root(&self, state: &State) -> BlockName {
+        match &state.record.kv {
+            Some(kv) if kv.model == self.fingerprint => kv.root,
+            _ => BlockName::root(&[&self.fingerprint]),
+        }
+    }
+
+    /// A new state of `tokens`; its id.
+    pub fn create(
+        &mut self,
+        tokens: Vec<u32>,
+        mut attributes: Attributes,
+        persist: bool,
+        now: u64,
+    ) -> Result<String> {
+        let seed = attributes.seed();
+        attributes.config.insert("seed".into(), seed.into());
+        let revision = Revision {
+            parents: Vec::new(),
+            operation: Operation::Create,
+            keep: 0,
+            appended: tokens,
+            attributes: Some(attributes),
+            rng: RngState { seed, position: 0 },
+            model: self.model.clone(),
+            created: now,
+            duration_ms: 0,
+        };
+        let head = self.revisions.insert(revision, false)?;
+        self.add_state(head, None, None, persist, now)
+    }
+
+    /// A reference to a revision that is known; its id.
+    pub(super) fn add_state(
+        &mut self,
+        head: RevisionId,
+        forked_from: Option<Origin>,
+        kv: Option<KvRoot>,
+        persist: bool,
+        now: u64,
+    ) -> Result<String> {
+        let id = fresh_id()?;
+        let record = StateRecord {
+            id: id.clone(),
+            head,
+            checkpoints: Vec::new(),
+            forked_from,
+            created: now,
+            updated: now,
+            used: now,
+            pinned: false,
+            kv,
+            snapshot: None,
+        };
+        self.put_state(record, persist)?;
+        Ok(id)
+    }
+
+    /// Takes a state in, as new.
+    pub(super) fn put_state(&mut self, record: StateRecord, persist: bool) -> Result<()> {
+        let state = State {
+            tokens: self.revisions.tokens(&record.head)?.into(),
+            persist,
+            dirty: true,
+            version: 0,
+            fence: 0,
+            record,
+        };
+        self.states.insert(state.record.id.clone(), state);
+        Ok(())
+    }
+
+    /// Makes a revision and moves the state to it.
+    pub fn advance(&mut self, id: &str, change: Change, now: u64) -> Result<()> {
+        let state = self.get(id)?;
+        let head = state.record.head.clone();
+        let common = state.tokens.iter().zip(&change.tokens);
+        let keep = common.take_while(|(a, b)| a == b).count();
+        let parent = self.revisions.node(&head)?;
+        let attributes = change
+            .attributes
+            .filter(|attributes| *attributes != *parent.attributes);
+        let revision = Revision {
+            parents: vec![head],
+            operation: change.operation,
+            keep: keep as u32,
+            appended: change.tokens[keep..].to_vec(),
+            attributes,
+            rng: change.rng,
+            model: self.model.clone(),
+            created: now,
+            duration_ms: change.duration.clamp(0.0, f64::from(u32::MAX)) as u32,
+        };
+        let head = self.revisions.insert(revision, false)?;
+        let state = self.get_mut(id)?;
+        state.record.head = head;
+        state.tokens = change.tokens.into();
+        state.record.updated = now;
+        state.record.used = now;
+        state.dirty = true;
+        Ok(())
+    }
+
+    /// Puts tokens after the text.
+    pub fn append(&mut self, id: &str, tokens: &[u32], now: u64) -> Result<()> {
+        let all = [&self.get(id)?.tokens[..], tokens].concat();
+        let rng = self.head(id)?.revision.rng;
+        self.advance(id, change(Operation::Append, &all, rng), now)
+    }
+
+    /// Replaces attributes; a new seed begins its random numbers anew.
+    pub fn update(&mut self, id: &str, attributes: Attributes, now: u64) -> Result<()> {
+        let head = self.head(id)?;
+        let seed = attributes.seed();
+        let rng = if seed == head.attributes.seed() {
+            head.revision.rng
+        } else {
+            RngState { seed, position: 0 }
+        };
+        self.restart(id, attributes, rng, now)
+    }
+
+    /// Begins the random numbers of `seed`, also where it is the same.
+    pub fn reseed(&mut self, id: &str, seed: u64, now: u64) -> Result<()> {
+        let mut attributes = (*self.head(id)?.attributes).clone();
+        attributes.config.insert("seed".into(), seed.into());
+        self.restart(id, attributes, RngState { seed, position: 0 }, now)
+    }
+
+    fn restart(
+        &mut self,
+        id: &str,
+        mut attributes: Attributes,
+        rng: RngState,
+        now: u64,
+    ) -> Result<()> {
+        let seed = attributes.seed();
+        attributes.config.insert("seed".into(), seed.into());
+        let change = Change {
+            operation: Operation::Update,
+            tokens: self.get(id)?.tokens.to_vec(),
+            attributes: Some(attributes),
+            rng,
+            duration: 0.0,
+        };
+        self.advance(id, change, now)
+    }
+
+    /// A second reference, to where the state stands or stood; its id. With a
+    /// number of tokens, the fork goes back to those.
+    pub fn fork(&mut self, id: &str, at: Option<&ForkAt>, now: u64) -> Result<String> {
+        let state = self.get(id)?;
+        let (head, persist) = (state.record.head.clone(), state.persist);
+        let (tokens, kv) = (state.tokens.clone(), state.record.kv.clone());
+        let (revision, keep) = match at {
+            None => (head, tokens.len()),
+            Some(ForkAt::Revision(revision)) => {
+                let revision = self.own_revision(id, revision)?;
+                let len = self.revisions.node(&revision)?.len;
+                (revision, len)
+            }
+            Some(&ForkAt::Tokens(keep)) if keep <= tokens.len() => (head, keep),
+            Some(&ForkAt::Tokens(keep)) => {
+                let reason = format!("the state has {} tokens, not {keep}", tokens.len());
+                return Err(Error::argument("at", reason));
+            }
+        };
+        let origin = Some(Origin {
+            state: id.to_owned(),
+            revision: revision.clone(),
+        });
+        if self.revisions.node(&revision)?.len == keep {
+            return self.add_state(revision, origin, kv, persist, now);
+        }
+        let (start, change) = self.first_tokens(&revision, &tokens[..keep])?;
+        let fork = self.add_state(start, origin, kv, persist, now)?;
+        if let Some(change) = change {
+            self.advance(&fork, change, now)?;
+        }
+        Ok(fork)
+    }
+
+    /// The revision to go on from for the first tokens of `from`'s text: the
+    /// youngest that has no others, and what leads from it to them. Inside a
+    /// generation that is the generation as if it had been stopped there, with
+    /// random numbers that go on as they did.
+    fn first_tokens(
+        &self,
+        from: &RevisionId,
+        tokens: &[u32],
+    ) -> Result<(RevisionId, Option<Change>)> {
+        let mut at = self.revisions.meaning(from)?;
+        let mut node = self.revisions.node(&at)?;
+        // How far the text at hand is that of `from`.
+        let mut shared = node.len;
+        loop {
+            shared = shared.min(node.revision.keep as usize);
+            let Some(parent) = node.revision.parents.first() else {
+                break;
+            };
+            let child = node;
+            at = self.revisions.meaning(parent)?;
+            node = self.revisions.node(&at)?;
+            if node.len > tokens.len() || node.len > shared {
+                continue;
+            }
+            if node.len == tokens.len() {
+                return Ok((at, None));
+            }
+            let mut rng = node.revision.rng;
+            let made = (child.len - node.len) as u64;
+            let drawn = child.revision.rng.position.saturating_sub(rng.position);
+            let is_written = matches!(child.revision.operation, Operation::Generate { .. });
+            if is_written && child.revision.rng.seed == rng.seed && drawn >= made {
+                rng.position += (tokens.len() - node.len) as u64;
+            }
+            let operation = match is_written {
+                true => Operation::Generate {
+                    finish_reason: FinishReason::Aborted,
+                },
+                false => Operation::Append,
+            };
+            return Ok((at, Some(change(operation, tokens, rng))));
+        }
+        let rng = self.revisions.node(from)?.revision.rng;
+        Ok((from.clone(), Some(change(Operation::Truncate, tokens, rng))))
+    }
+
+    /// A revision of the state's history, by its id.
+    fn own_revision(&self, id: &str, revision: &str) -> Result<RevisionId> {
+        let wanted = RevisionId::from(revision);
+        let state = self.get(id)?;
+        let checkpoints = state.record.checkpoints.iter().map(|c| c.revision.clone());
+        let from = checkpoints.chain([state.record.head.clone()]);
+        if self.revisions.ancestry(from).contains(&wanted) {
+            return Ok(wanted);
+        }
+        Err(Error::RevisionNotFound {
+            revision: revision.to_owned(),
+        })
+    }
+
+    /// The tokens at a revision of the state's history.
+    pub fn tokens_at(&self, id: &str, revision: Option<&str>) -> Result<Vec<u32>> {
+        match revision {
+            None => Ok(self.get(id)?.tokens.to_vec()),
+            Some(revision) => self.revisions.tokens(&self.own_revision(id, revision)?),
+        }
+    }
+
+    /// Names where the state stands; a name that is taken moves.
+    pub fn checkpoint(&mut self, id: &str, name: &str, now: u64) -> Result<Checkpoint> {
+        check_name("name", name)?;
+        let state = self.get_mut(id)?;
+        let checkpoint = Checkpoint {
+            name: name.to_owned(),
+            revision: state.record.head.clone(),
+            created: now,
+        };
+        let checkpoints = &mut state.record.checkpoints;
+        checkpoints.retain(|checkpoint| checkpoint.name != name);
+        if checkpoints.len() >= MAX_CHECKPOINTS {
+            let reason = format!("a state has at most {MAX_CHECKPOINTS} checkpoints");
+            return Err(Error::argument("name", reason));
+        }
+        checkpoints.push(checkpoint.clone());
+        state.dirty = true;
+        Ok(checkpoint)
+    }
+
+    /// Makes all as it was: text, config, name, tags, metadata, and random
+    /// numbers, so that what is generated next is what was generated then.
+    pub fn rollback(&mut self, id: &str, to: &RollbackTo, now: u64) -> Result<()> {
+        let state = self.get(id)?;
+        let target = match to {
+            RollbackTo::Checkpoint(name) => {
+                let mut checkpoints = state.record.checkpoints.iter();
+                let found = checkpoints.find(|checkpoint| checkpoint.name == *name);
+                let missing = || Error::CheckpointNotFound { name: name.clone() };
+                found.ok_or_else(missing)?.revision.clone()
+            }
+            RollbackTo::Revision(revision) => self.own_revision(id, revision)?,
+            RollbackTo::Steps(steps) => self.revisions.back(&state.record.head, *steps)?,
+        };
+        let target = self.revisions.meaning(&target)?;
+        if target == self.revisions.meaning(&state.record.head)? {
+            return Ok(());
+        }
+        let node = self.revisions.node(&target)?;
+        let change = Change {
+            attributes: Some((*node.attributes).clone()),
+            rng: node.revision.rng,
+            tokens: self.revisions.tokens(&target)?,
+            operation: Operation::Rollback { target },
+            duration: 0.0,
+        };
+        self.advance(id, change, now)
+    }
+
+    pub fn pin(&mut self, id: &str, pinned: bool) -> Result<()> {
+        let state = self.get_mut(id)?;
+        state.record.pinned = pinned;
+        state.dirty = true;
+        Ok(())
+    }
+
+    /// Says that a state was read from.
+    pub fn touch(&mut self, id: &str, now: u64) -> Result<()> {
+        self.get_mut(id)?.record.used = now;
+        Ok(())
+    }
+
+    /// Keeps the KV blocks of pinned states in memory.
+    pub fn pin_blocks(&self, blocks: &mut BlockTable) {
+        let pinned = self.states.values().filter(|state| state.record.pinned);
+        let names: HashSet<BlockName> = pinned
+            .flat_map(|state| self.root(state).chain(&state.tokens))
+            .collect();
+        blocks.set_pinned(names);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &State> {
+        self.states.values()
+    }
+}
+
+/// The same for tokenizers whose tokens are the same text.
+fn vocabulary_hash(tokenizer: &Tokenizer) -> String {
+    let mut hash = Sha256::new();
+    for id in 0..tokenizer.vocab_size() as u32 {
+        let bytes = tokenizer.token_bytes(id).unwrap_or_default();
+        hash.update((bytes.len() as u32).to_le_bytes());
+        hash.update(bytes);
+    }
+    let hash = hash.finalize();
+    hash[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A change of the text alone.
+fn change(operation: Operation, tokens: &[u32], rng: RngState) -> Change {
+    Change {
+        operation,
+        tokens: tokens.to_vec(),
+        attributes: None,
+        rng,
+        duration: 0.0,
+    }
+}
+
+/// An id for a state: 64 random bits, in hexadecimal.
+pub(super) fn fresh_id() -> Result<String> {
+    match getrandom::u64() {
+        Ok(bits) => Ok(format!("{bits:016x}")),
+        Err(error) => Err(Error::Internal(format!("no random id: {error}"))),
+    }
+}
