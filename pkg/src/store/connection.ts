@@ -94,10 +94,10 @@ async function transact<T>(
     await committed;
     return value;
   } catch (error) {
-    abort(transaction);
-    await committed.catch(() => undefined);
-    // Why the transaction was aborted (the quota, say) tells more than its request's error.
-    throw transaction.error ?? error;
+    if (abort(transaction)) throw error;
+    // Why the browser has aborted it (the quota, say) tells more than what then failed here.
+    await committed;
+    throw error;
   }
 }
 
@@ -108,16 +108,17 @@ function finished(transaction: IDBTransaction): Promise<void> {
   });
 }
 
-/** So that nothing stays of work that failed halfway. */
-export function abort(transaction: IDBTransaction): void {
+/** So that nothing stays of work that failed halfway; `false` where the browser has done it already. */
+export function abort(transaction: IDBTransaction): boolean {
   try {
     transaction.abort();
+    return true;
   } catch {
-    // The browser has done it already.
+    return false;
   }
 }
 
-/** No work here aborts its transaction: an `AbortError` is the browser's doing. */
+/** An error of the work itself is another: an `AbortError` is the browser's doing. */
 function isLoss(error: unknown): boolean {
   return error instanceof Error && ["InvalidStateError", "UnknownError", "AbortError"].includes(error.name);
 }
