@@ -52,7 +52,8 @@ export class StateChannel {
   }
 
   /** Asks the other tabs who holds the lock of a state; whether any says that it does within `limitMs`. */
-  isHeld(id: string, limitMs: number): Promise<boolean> {
+  async isHeld(id: string, limitMs: number): Promise<boolean> {
+    if (this.#closed) throw closedError();
     const question = `${Math.random()}`;
     const answer = new Promise<boolean>((resolve, reject) => {
       const silence = setTimeout(resolve, limitMs, false);
@@ -63,12 +64,16 @@ export class StateChannel {
         },
         closed: () => {
           clearTimeout(silence);
-          reject(new CacherError("disposed", "the states were closed"));
+          reject(closedError());
         },
       });
     });
     this.#post({ kind: "who-holds", id, question });
-    return answer.finally(() => this.#questions.delete(question));
+    try {
+      return await answer;
+    } finally {
+      this.#questions.delete(question);
+    }
   }
 
   /** Whether this tab holds the lock of a state, for when another asks. */
@@ -96,6 +101,11 @@ export class StateChannel {
       for (const listener of this.#listeners) listener({ changed, deleted });
     }
   }
+}
+
+/** To take silence for an answer would shut out an owner that lives. */
+function closedError(): CacherError {
+  return new CacherError("disposed", "the channel to the other tabs was closed");
 }
 
 function readMessage(data: unknown): Message | undefined {
