@@ -48,6 +48,13 @@ export type ErrorCode =
   | "storage-error"
   /** Another tab holds this model's download and does not get on. */
   | "storage-locked"
+  /** A newer version of this library has written the storage. `details`: `found`, `supported`. */
+  | "storage-newer"
+  // Tabs that share states.
+  /** Another tab works on this state. `details`: `id`. */
+  | "state-locked"
+  /** Another tab has changed this state. `details`: `id`, and `savedAs`: the state that keeps what was unsaved here. */
+  | "state-conflict"
   // The engine.
   /** More memory than the tab or device gives. */
   | "out-of-memory"

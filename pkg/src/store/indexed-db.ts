@@ -2,19 +2,12 @@
  * The model store in IndexedDB, for where OPFS is missing or read-only.
  *
  * Files are kept as pieces of a few megabytes: one large value would have to be
- * in memory as a whole, and some browsers refuse it. The dozen lines of promise
- * wrapping are here, not from a library, so that the worker also starts where
- * no bundler resolves bare imports.
+ * in memory as a whole, and some browsers refuse it.
  */
 
+import { Connection, done } from "./connection.js";
 import { sliceReader, type FileReader } from "./reader.js";
-import {
-  parseRecord,
-  storageError,
-  type FileWriter,
-  type ModelRecord,
-  type ModelStore,
-} from "./store.js";
+import { parseRecord, type FileWriter, type ModelRecord, type ModelStore } from "./store.js";
 
 const NAME = "cacher-models";
 const VERSION = 1;
@@ -32,7 +25,7 @@ export async function openIndexedDbStore(): Promise<ModelStore> {
 
 class IndexedDbStore implements ModelStore {
   readonly backend = "indexeddb";
-  #database: Promise<IDBDatabase> | undefined;
+  readonly #connection = new Connection(openDatabase);
 
   async list(): Promise<ModelRecord[]> {
     const records = await this.#run("readonly", (records) => done<unknown[]>(records.getAll()));
@@ -109,54 +102,24 @@ class IndexedDbStore implements ModelStore {
     await this.#run("readwrite", (_, pieces) => done(pieces.delete(rangeOf(id, name))));
   }
 
-  /**
-   * Runs one transaction and waits until it is durable. WebKit sometimes loses
-   * the connection under a page; the handle is then dead for good, so a new
-   * one is opened and the work repeated, once.
-   */
-  async #run<T>(
+  #run<T>(
     mode: IDBTransactionMode,
     work: (records: IDBObjectStore, pieces: IDBObjectStore) => Promise<T>,
   ): Promise<T> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        this.#database ??= this.#open();
-        const transaction = (await this.#database).transaction([RECORDS, PIECES], mode, { durability: "strict" });
-        const committed = finished(transaction);
-        committed.catch(() => undefined);
-        const value = await work(transaction.objectStore(RECORDS), transaction.objectStore(PIECES)).catch(
-          // Why the transaction was aborted (the quota, say) tells more than its request's error.
-          (error: unknown) => committed.then(() => Promise.reject(error)),
-        );
-        await committed;
-        return value;
-      } catch (error) {
-        const lost = error instanceof Error && ["InvalidStateError", "UnknownError"].includes(error.name);
-        if (!lost || attempt > 0) throw storageError(error);
-        this.#database = undefined;
-      }
-    }
+    return this.#connection.run([RECORDS, PIECES], mode, (transaction) =>
+      work(transaction.objectStore(RECORDS), transaction.objectStore(PIECES)),
+    );
   }
+}
 
-  async #open(): Promise<IDBDatabase> {
-    if (typeof indexedDB === "undefined") throw new Error("not available here");
-    const request = indexedDB.open(NAME, VERSION);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore(RECORDS, { keyPath: "id" });
-      request.result.createObjectStore(PIECES);
-    };
-    const database = await done(request);
-    const forget = () => {
-      this.#database = undefined;
-    };
-    // Another tab wants to upgrade or delete the database: do not stand in its way.
-    database.onversionchange = () => {
-      database.close();
-      forget();
-    };
-    database.onclose = forget;
-    return database;
-  }
+async function openDatabase(): Promise<IDBDatabase> {
+  if (typeof indexedDB === "undefined") throw new Error("not available here");
+  const request = indexedDB.open(NAME, VERSION);
+  request.onupgradeneeded = () => {
+    request.result.createObjectStore(RECORDS, { keyPath: "id" });
+    request.result.createObjectStore(PIECES);
+  };
+  return done(request);
 }
 
 function rangeOf(id: string, name: string): IDBKeyRange {
@@ -165,18 +128,4 @@ function rangeOf(id: string, name: string): IDBKeyRange {
 
 function offsetOf(key: IDBValidKey): number {
   return Number((key as IDBValidKey[])[2]);
-}
-
-function done<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-}
-
-function finished(transaction: IDBTransaction): Promise<void> {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error ?? new DOMException("the transaction was aborted", "AbortError"));
-  });
 }
