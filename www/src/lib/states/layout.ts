@@ -34,7 +34,8 @@ export function placeRows(rows: readonly Row[], links: readonly Link[]): Layout 
   const ordered = rows.map(({ id }, order) => ({
     id,
     order,
-    parents: [...new Set(links.filter(({ to }) => to === id).map(({ from }) => from))],
+    // Ways back are drawn between the lanes: a lane of their own would bend what merely goes on.
+    parents: [...new Set(links.filter(({ to, kind }) => to === id && kind !== "rollback").map(({ from }) => from))],
   }));
   const places = new Map<string, Place>();
   if (ordered.length === 0) return { places, lanes: 0 };

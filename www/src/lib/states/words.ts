@@ -78,5 +78,6 @@ export interface Work {
 }
 
 export function describeWork({ computed, of }: Work): string {
-  return `${formatCount(computed)} of ${tokenCount(of)} computed`;
+  const how = computed < of ? "Restored" : "Read in full";
+  return `${how}: ${formatCount(computed)} of ${tokenCount(of)} computed.`;
 }
