@@ -235,8 +235,11 @@ export class Session {
 
   #fail(error: unknown, signal: AbortSignal): void {
     if (signal.aborted && errorCode(error) === "aborted") {
+      this.status =
+        this.phase === "generating"
+          ? "Stopped by you before the first token."
+          : "Loading stopped. What was downloaded is kept; Generate goes on from there.";
       this.phase = this.#engine ? "ready" : "idle";
-      this.status = "Loading stopped. What was downloaded is kept; Generate goes on from there.";
       return;
     }
     this.phase = "error";

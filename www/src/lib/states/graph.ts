@@ -40,7 +40,9 @@ export function toRows(graph: StateGraph, opened: ReadonlySet<string>): { rows: 
   const links = graph.edges
     .map(({ from, to, kind }) => ({ from: rowOf.get(from) ?? from, to: rowOf.get(to) ?? to, kind }))
     .filter(({ from, to }) => from !== to && rows.has(from) && rows.has(to));
-  return { rows: [...rows].map(([id, nodes]) => ({ id, nodes })), links };
+  // States that are merged may stand at the same revision, which then is a parent twice.
+  const once = new Map(links.map((link) => [`${link.from} ${link.to} ${link.kind}`, link]));
+  return { rows: [...rows].map(([id, nodes]) => ({ id, nodes })), links: [...once.values()] };
 }
 
 /** Parents before children, and by age where that leaves a choice. */

@@ -41,6 +41,7 @@ export function placeRows(rows: readonly Row[], links: readonly Link[]): Layout 
   if (ordered.length === 0) return { places, lanes: 0 };
   const graph = stratify(ordered);
   const layOut = grid()
+    // Short lines rather than a narrow drawing.
     .lane(laneGreedy().compressed(false))
     .rank(({ data }: { data: Ordered }) => data.order)
     .gap([0, 0]);

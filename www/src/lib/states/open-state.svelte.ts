@@ -60,16 +60,11 @@ export class OpenState {
 
   async refresh(): Promise<void> {
     const info = await this.handle.info();
-    // Relatives change without this one changing.
-    const graph = await this.handle.graph();
-    if (info.revision !== this.info.revision) {
-      const [reading, history] = await Promise.all([read(this.handle, info.revision), this.handle.history()]);
-      this.reading = reading;
-      this.history = history;
-    } else if (info.checkpoints.length !== this.info.checkpoints.length || info.updated !== this.info.updated) {
-      this.history = await this.handle.history();
-    }
+    // Checkpoints and relatives change without the text changing.
+    const [history, graph] = await Promise.all([this.handle.history(), this.handle.graph()]);
+    if (info.revision !== this.reading.revision) this.reading = await read(this.handle, info.revision);
     this.info = info;
+    this.history = history;
     this.graph = graph;
   }
 
