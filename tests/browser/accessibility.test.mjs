@@ -2,41 +2,19 @@
  * The demo for everyone: axe finds nothing in any state and scheme, and the
  * page fits the narrowest screens.
  */
-import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import test from "node:test";
 import { serve } from "../../scripts/serve.mjs";
+import { assertAccessible, assertFits } from "./lib/accessible.mjs";
 import { launch, TIMEOUT_MS } from "./lib/browser.mjs";
 import { openDemo } from "./lib/demo.mjs";
 import { DEMO } from "./lib/paths.mjs";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await launch();
 const server = await serve(DEMO);
 test.after(() => server.close());
 
 /** One context for all, so that the model is downloaded once. */
 const context = await browser.newContext();
-
-async function assertAccessible(page) {
-  await page.evaluate(axe);
-  const violations = await page.evaluate(async () => {
-    const { violations } = await axe.run();
-    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);
-  });
-  assert.deepEqual(violations, []);
-}
-
-/** Nothing is wider than the window, at 320 pixels as at any other width. */
-async function assertFits(page, width) {
-  await page.setViewportSize({ width, height: 800 });
-  const { scrollWidth, clientWidth } = await page.evaluate(() => {
-    const { scrollWidth, clientWidth } = document.documentElement;
-    return { scrollWidth, clientWidth };
-  });
-  assert.ok(scrollWidth <= clientWidth, `${scrollWidth} pixels of content at ${clientWidth}`);
-}
 
 const STATES = {
   async idle(demo) {

@@ -60,4 +60,58 @@ export class Demo {
   async untilText() {
     await this.page.locator('[data-testid="generated"]:not(:empty)').waitFor();
   }
+
+  /** The panel of states, once a model is loaded. */
+  get states() {
+    return this.page.getByTestId("states");
+  }
+
+  /** Loads the chosen model without generating; the stored states are shown then. */
+  async loadModel() {
+    await this.page.getByTestId("load-model").click();
+    await this.until("ready", "error");
+    await this.states.getByTestId("states-total").waitFor();
+  }
+
+  /** Continues the open state to the end; the text made. */
+  async continue() {
+    await this.page.getByRole("button", { name: "Continue", exact: true }).click();
+    await this.until("ready", "error");
+    return this.generated.textContent();
+  }
+
+  /** How many states the list has in all. */
+  async stateCount() {
+    return Number(await this.states.getByTestId("states-total").textContent());
+  }
+
+  /** Clicks `button`, or what else acts on the states, and waits for the panel to say that it was done. */
+  async act(button, done) {
+    await button.click();
+    await this.states.getByTestId("states-done").filter({ hasText: done }).waitFor();
+  }
+
+  /** Shows a view of the open state. */
+  async view(name) {
+    await this.states.getByRole("tab", { name }).click();
+    return this.states.getByRole("tabpanel");
+  }
+
+  /** How the open state's revisions came about, the newest first. */
+  async operations() {
+    const panel = await this.view("History");
+    return (await panel.locator("li strong").allTextContents()).map((word) => word.trim());
+  }
+
+  async nameState(name) {
+    await this.states.getByRole("button", { name: "Rename" }).click();
+    await this.states.getByLabel("Name of the state").fill(name);
+    await this.act(this.states.getByRole("button", { name: "Save name" }), "Renamed.");
+  }
+
+  /** Opens the state called `name` from the list. */
+  async openState(name) {
+    const entry = this.states.getByTestId("state-list").locator("li .open").filter({ hasText: name });
+    await this.act(entry, "State opened.");
+  }
 }

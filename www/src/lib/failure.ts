@@ -8,25 +8,53 @@ export interface Failure {
   code: string;
 }
 
-const advice: Readonly<Partial<Record<string, string>>> = {
+type Advice = Readonly<Partial<Record<string, string>>>;
+
+const advice: Advice = {
   "checksum-mismatch": "Generate downloads it anew.",
+  "checkpoint-not-found": "It may have been removed in another tab.",
   "context-overflow": "The prompt is longer than the model can read: shorten it.",
   "engine-crashed": "Generate starts it anew.",
   "engine-unavailable": "Reload the page; if it stays so, check the connection.",
   "http-error": "Try again later, or choose another model.",
+  "invalid-state-file": "Choose a file that this page exported.",
   "input-too-long": "Shorten the prompt.",
   "invalid-model-file": "If it was downloaded, delete it below and load it again.",
+  "merge-conflict": "Choose below what the merged text is to say.",
   "network-error": "Check the connection. What was downloaded is kept; Generate goes on from there.",
   "no-tokenizer": "Add the model’s tokenizer.json, or its vocab.json and merges.txt.",
   "not-a-model-file": "A GPT-2 model in .gguf or .safetensors form is needed.",
   "not-found": "Check the address.",
   "out-of-memory": "Close other tabs, or choose a smaller model.",
+  "revision-not-found": "It may have gone with a state that was deleted.",
+  "state-conflict": "What was not yet stored here is kept as a state of its own, in the list below.",
+  "state-locked": "Finish or close the other tab, or fork the state and go on with the fork.",
+  "state-not-found": "It was deleted, perhaps in another tab.",
+  "storage-error": "The text is still in this tab: export what you want to keep.",
   "storage-full": "Delete a model below, or free space on the device.",
+  "storage-newer": "A newer version of this page wrote what is stored: reload the page. Nothing was changed.",
   "truncated-file": "If it was downloaded, delete it below and load it again.",
   "unsupported-model": "This page runs models of the GPT-2 family only.",
+  "unsupported-version": "A newer version of this page wrote it: reload the page and try again.",
+};
+
+/** Where the same code means something else when it is about states. */
+const stateAdvice: Advice = {
+  ...advice,
+  "checksum-mismatch": "The file was damaged on its way: export it again.",
+  "out-of-memory": "Close other tabs, or delete states that you no longer need.",
+  "storage-full": "Delete states or models that you no longer need. What could not be stored stays in this tab until it closes.",
 };
 
 export function describeFailure(error: unknown): Failure {
+  return describe(error, advice);
+}
+
+export function describeStateFailure(error: unknown): Failure {
+  return describe(error, stateAdvice);
+}
+
+function describe(error: unknown, advice: Advice): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const code = errorCode(error);
   return { message: sentence(message), advice: advice[code], code };

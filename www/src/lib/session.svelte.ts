@@ -4,18 +4,23 @@
  * Components show its fields and call its methods.
  */
 
-import { Cacher, type Dtype, type GenerateOptions, type GenerationResult, type LoadProgress, type ModelSource } from "cacher-wasm";
+import { Cacher, type Dtype, type EngineOptions, type LoadProgress, type ModelSource } from "cacher-wasm";
 import { describeFailure, errorCode, type Failure } from "./failure.ts";
 import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
 import type { Settings } from "./settings.svelte.ts";
 import { Speed } from "./speed.svelte.ts";
+import { statesOf, type StateGenerationResult } from "./states/contract.ts";
+import type { OpenState } from "./states/open-state.svelte.ts";
+import { StateLibrary } from "./states/state-library.svelte.ts";
 import { describeEnd, formatRate } from "./words.ts";
 
 export type Phase = "idle" | "loading" | "ready" | "generating" | "measuring" | "error";
 
 export class Session {
   readonly speed = new Speed();
+  /** What was written is kept here; the text that is shown is that of its open state. */
+  readonly states = new StateLibrary((open) => this.#show(open));
   phase = $state<Phase>("idle");
   /** One sentence for the status line. */
   status = $state("Press Generate to begin.");
@@ -25,7 +30,7 @@ export class Session {
   shownPrompt = $state("");
   generated = $state("");
   generatedTokens = $state(0);
-  result = $state.raw<GenerationResult | null>(null);
+  result = $state.raw<StateGenerationResult | null>(null);
   /** Why the model in use is not kept for the next visit; empty where it is, or where it came from files. */
   notStored = $state("");
   /** Files chosen from the device. */
@@ -50,12 +55,54 @@ export class Session {
     this.status = `Chosen from this device: ${names}. Generate loads ${files.length === 1 ? "it" : "them"}.`;
   }
 
-  /** Loads the model if need be, then continues `prompt`. */
+  /** The whole text that is shown. */
+  get text(): string {
+    return this.shownPrompt + this.generated;
+  }
+
+  /** Loads the model if need be, then begins a state with `prompt` and continues it. */
   generate(prompt: string, settings: Settings): Promise<void> {
     return this.#attempt(async (signal) => {
       const options = settings.toOptions();
       const engine = await this.#load(settings, signal);
-      await this.#run(engine, prompt, { ...options, signal });
+      await this.#begin(engine, prompt, options, signal);
+    });
+  }
+
+  /** Continues the open state, under the settings as they are now. */
+  continue(settings: Settings): Promise<void> {
+    const { text } = this;
+    return this.#attempt(async (signal) => {
+      const options = settings.toOptions();
+      const engine = await this.#load(settings, signal);
+      const open = this.states.current;
+      // Another model has its own states: it begins one with the text so far.
+      if (!open) return this.#begin(engine, text, options, signal);
+      this.#beginWriting(open.reading.text);
+      await open.adapt(options);
+      await this.#run(engine, open, signal);
+    });
+  }
+
+  /** Opens a state, with the settings that it was written with. */
+  async open(id: string, settings: Settings): Promise<void> {
+    if (this.busy) return;
+    if (await this.states.open(id)) settings.adopt(this.states.current!.info.config);
+  }
+
+  /** Takes over exported states, for which a model must be there. */
+  async importStates(files: readonly File[]): Promise<void> {
+    if (this.busy) return;
+    if (this.states.attached) await this.states.import(files);
+    else this.status = "Load a model first: states are read into it. Then drop the file again.";
+  }
+
+  /** Loads the chosen model, whose states are then there. */
+  load(settings: Settings): Promise<void> {
+    return this.#attempt(async (signal) => {
+      await this.#load(settings, signal);
+      this.phase = "ready";
+      this.status = "The model is loaded.";
     });
   }
 
@@ -115,6 +162,7 @@ export class Session {
     });
     this.#loaded = { model, dtype };
     this.speed.loaded(this.#engine, settings.model);
+    await this.states.attach(statesOf(this.#engine));
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
   }
@@ -136,18 +184,27 @@ export class Session {
     return namedModel(model)!.source;
   }
 
-  async #run(engine: Cacher, prompt: string, options: GenerateOptions): Promise<void> {
+  async #begin(engine: Cacher, text: string, options: EngineOptions, signal: AbortSignal): Promise<void> {
+    this.#beginWriting(text);
+    const config = { seed: freshSeed(), ...options };
+    // The generation reads the prompt itself, and so can tell how long that takes.
+    const open = await this.states.create({ text, config, evaluate: false, signal });
+    await this.#run(engine, open, signal);
+  }
+
+  #beginWriting(text: string): void {
     this.phase = "generating";
     this.status = "Reading the prompt…";
     this.progress = null;
-    this.shownPrompt = prompt;
+    this.shownPrompt = text;
     this.generated = "";
     this.generatedTokens = 0;
     this.result = null;
+  }
 
-    const { ids } = await engine.tokenize(prompt);
-    this.speed.begin(ids.length);
-    const generation = engine.generate(prompt, options);
+  async #run(engine: Cacher, open: OpenState, signal: AbortSignal): Promise<void> {
+    this.speed.begin(open.info.tokens);
+    const generation = open.handle.generate({ signal });
     for await (const chunk of generation) {
       this.speed.advance(chunk.tokens.length);
       if (this.generatedTokens === 0) this.status = "Generating…";
@@ -160,14 +217,29 @@ export class Session {
     this.generated = result.text;
     this.generatedTokens = result.usage.completionTokens;
     this.result = result;
+    open.work = { computed: result.state.tokensEvaluated, of: result.usage.promptTokens };
+    await this.states.refresh();
     this.phase = "ready";
     this.status = describeEnd(result);
   }
 
+  /** Another state was opened, or the open one has another text. */
+  #show(open: OpenState | null): void {
+    // What is being written is shown as it comes.
+    if (!open || this.busy) return;
+    this.generated = open.lastGenerated;
+    this.shownPrompt = open.reading.text.slice(0, open.reading.text.length - this.generated.length);
+    this.generatedTokens = 0;
+    this.result = null;
+  }
+
   #fail(error: unknown, signal: AbortSignal): void {
     if (signal.aborted && errorCode(error) === "aborted") {
+      this.status =
+        this.phase === "generating"
+          ? "Stopped by you before the first token."
+          : "Loading stopped. What was downloaded is kept; Generate goes on from there.";
       this.phase = this.#engine ? "ready" : "idle";
-      this.status = "Loading stopped. What was downloaded is kept; Generate goes on from there.";
       return;
     }
     this.phase = "error";
@@ -177,9 +249,15 @@ export class Session {
 
   async #unload(): Promise<void> {
     const engine = this.#engine;
+    this.states.detach();
     this.#engine = null;
     this.#loaded = null;
     this.speed.unloaded();
     await engine?.dispose();
   }
+}
+
+/** Of a state whose settings leave the seed to the page. */
+function freshSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }

@@ -83,6 +83,11 @@ export class Settings {
     return url.href;
   }
 
+  /** Takes over the settings that a text was written with; seed and model stay. */
+  adopt({ stop, ...config }: EngineOptions): void {
+    this.#take({ ...config, seed: undefined, ...(stop === undefined ? {} : { stop: stopLines([stop].flat()) }) });
+  }
+
   reset(): void {
     for (const name of numberNames) this[name] = ranges[name].initial;
     this.stop = "";
@@ -136,4 +141,9 @@ export function stopStrings(text: string): string[] {
     .split("\n")
     .filter((line) => line !== "")
     .map((line) => line.replace(/\\([nt\\])/g, (_, letter: string) => escapes[letter]!));
+}
+
+function stopLines(strings: readonly string[]): string {
+  const escapes: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\\": "\\\\" };
+  return strings.map((text) => text.replace(/[\n\t\\]/g, (character) => escapes[character]!)).join("\n");
 }
