@@ -6,11 +6,12 @@
 import { toInput, toPositions, toTokenIds } from "./arguments.js";
 import type { Client } from "./client.js";
 import { CacherError } from "./errors.js";
-import { Generation } from "./generation.js";
+import { emptyResult, Generation } from "./generation.js";
 import { modelStore, type ModelStoreApi } from "./model-store.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import type { Loaded } from "./protocol.js";
 import { start } from "./start.js";
+import { States } from "./states/states.js";
 import type {
   CallOptions,
   GenerateOptions,
@@ -36,6 +37,8 @@ export class Cacher {
   readonly storage: StorageInfo;
   /** Which build of the engine runs, on how many threads. */
   readonly runtime: RuntimeInfo;
+  /** Texts with a history: fork, merge, rewind and keep them. */
+  readonly states: States;
   readonly #client: Client;
 
   protected constructor(client: Client, { model, storage, runtime }: Loaded) {
@@ -43,6 +46,7 @@ export class Cacher {
     this.model = model;
     this.storage = storage;
     this.runtime = runtime;
+    this.states = new States(client);
   }
 
   /** Loads a model, from this device where it is stored, else from the network. */
@@ -69,7 +73,7 @@ export class Cacher {
           { prompt: toInput("prompt", prompt), options: engineOptions },
           { signal: abort, onEvent: onChunk, onAbort: "finish" },
         ),
-      engineOptions.seed ?? 0,
+      () => emptyResult(engineOptions.seed ?? 0),
       signal,
     );
   }

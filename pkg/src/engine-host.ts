@@ -13,7 +13,9 @@ import { yieldToEventLoop } from "./event-loop.js";
 import { loadModel } from "./loading/load.js";
 import type { Fetch } from "./models/http.js";
 import type { Call, FromHost, LoadRequest, Methods, RuntimeRequest, ToHost } from "./protocol.js";
+import { StateHost } from "./states/host.js";
 import { openStore } from "./store/open.js";
+import type { GenerationChunk } from "./types.js";
 
 /** What differs between browser, Node and tests. */
 export interface HostEnvironment {
@@ -25,17 +27,21 @@ export interface HostEnvironment {
 
 export type Post = (message: FromHost, transfer?: Transferable[]) => void;
 
-/** A call that the engine has queued. */
+/** Work that the engine has queued, and who waits for it. */
 interface Job {
-  id: number;
-  method: "generate" | "logits";
+  onChunk?: ((chunk: GenerationChunk) => void) | undefined;
+  /** With the event that ends it. */
+  end(event: EngineEvent): void;
+  fail(error: unknown): void;
 }
 
 export class EngineHost {
   readonly #environment: HostEnvironment;
   readonly #post: Post;
   readonly #jobs = new Map<number, Job>();
-  readonly #loads = new Map<number, AbortController>();
+  /** Calls that are not answered at once. */
+  readonly #running = new Map<number, AbortController>();
+  #states: StateHost | undefined;
   #runtime: Runtime | undefined;
   #engine: Engine | undefined;
   #stepping = false;
@@ -60,7 +66,8 @@ export class EngineHost {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const load of this.#loads.values()) load.abort();
+    for (const controller of this.#running.values()) controller.abort();
+    this.#states?.close();
     if (this.#runtime?.alive === true) this.#engine?.free();
     this.#engine = undefined;
     this.#runtime?.close?.();
@@ -69,22 +76,41 @@ export class EngineHost {
   #call(call: Call): void {
     switch (call.method) {
       case "load":
-        void this.#load(call.id, call.args);
-        return;
+        return this.#begin(call.id, (signal) => this.#load(call.id, call.args, signal));
       case "tokenize":
         return this.#value(call.id, this.#live().encode(call.args.text, call.args.parseSpecial));
       case "detokenize":
         return this.#value(call.id, this.#live().decode(call.args.ids));
-      case "generate":
-        return this.#queue(call, this.#live().addGeneration(call.args.prompt, call.args.options));
-      case "logits":
-        return this.#queue(call, this.#live().addLogits(call.args.tokens, call.args.positions));
+      case "generate": {
+        const job = this.#live().addGeneration(call.args.prompt, call.args.options);
+        return this.#begin(call.id, (signal) => this.#generate(call.id, job, signal));
+      }
+      case "logits": {
+        const job = this.#live().addLogits(call.args.tokens, call.args.positions);
+        return this.#begin(call.id, (signal) => this.#logits(call.id, job, signal));
+      }
       case "memory":
         return this.#value(call.id, {
           weightBytes: this.#live().info().weightBytes,
           wasmBytes: (this.#runtime as Runtime).memory.buffer.byteLength,
         });
+      case "states":
+        return this.#begin(call.id, async (signal) => {
+          this.#live();
+          if (this.#states === undefined) throw new CacherError("internal", "no model is loaded");
+          const onEvent = (event: unknown) => this.#send({ type: "event", id: call.id, event });
+          this.#value(call.id, await this.#states.answer(call.args, signal, onEvent));
+        });
     }
+  }
+
+  /** Runs `work`, which answers the call in its own time; a cancellation of the call aborts its signal. */
+  #begin(id: number, work: (signal: AbortSignal) => Promise<void>): void {
+    const controller = new AbortController();
+    this.#running.set(id, controller);
+    void work(controller.signal)
+      .catch((error: unknown) => this.#fail(id, error))
+      .finally(() => this.#running.delete(id));
   }
 
   /** The engine, where calling it is allowed. */
@@ -94,35 +120,74 @@ export class EngineHost {
     return this.#engine;
   }
 
-  async #load(id: number, { source, store, ...wanted }: LoadRequest): Promise<void> {
-    const controller = new AbortController();
-    this.#loads.set(id, controller);
+  async #load(id: number, { source, store, states, ...wanted }: LoadRequest, signal: AbortSignal): Promise<void> {
     const { fetch, runtime, openStore: open = openStore } = this.#environment;
-    try {
-      const { runtime: started, info } = await runtime(fetch, wanted, (message) => this.#crash(message));
-      this.#runtime = started;
-      const { engine, storage } = await loadModel(source, store, {
-        module: started.module,
-        memory: started.memory,
-        dtype: wanted.dtype,
-        fetch,
-        signal: controller.signal,
-        onProgress: (event) => this.#send({ type: "event", id, event }),
-        openStore: open,
-      });
-      if (this.#closed) return engine.free();
-      this.#engine = engine;
-      this.#value(id, { model: engine.info(), storage, runtime: await info });
-    } catch (error) {
-      this.#fail(id, error);
-    } finally {
-      this.#loads.delete(id);
-    }
+    const { runtime: started, info } = await runtime(fetch, wanted, (message) => this.#crash(message));
+    this.#runtime = started;
+    const { engine, storage } = await loadModel(source, store, {
+      module: started.module,
+      memory: started.memory,
+      dtype: wanted.dtype,
+      fetch,
+      signal,
+      onProgress: (event) => this.#send({ type: "event", id, event }),
+      openStore: open,
+    });
+    if (this.#closed) return engine.free();
+    this.#engine = engine;
+    this.#states = new StateHost(states, {
+      module: started.module,
+      engine: () => this.#live(),
+      run: (job, jobSignal, onChunk) => this.#run(job, jobSignal, onChunk),
+    });
+    this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 
-  #queue({ id, method }: Call & { method: Job["method"] }, job: number): void {
-    this.#jobs.set(job, { id, method });
-    if (!this.#stepping) void this.#stepAll();
+  async #generate(id: number, job: number, signal: AbortSignal): Promise<void> {
+    const onChunk = (event: GenerationChunk) => this.#send({ type: "event", id, event });
+    const event = await this.#run(job, signal, onChunk);
+    if (event.type === "done") this.#value(id, event.result);
+  }
+
+  async #logits(id: number, job: number, signal: AbortSignal): Promise<void> {
+    const event = await this.#run(job, signal);
+    if (event.type !== "logits") return;
+    const { data, shape, tokens } = event;
+    this.#value(id, { data, shape, tokens }, [data.buffer as ArrayBuffer]);
+  }
+
+  /**
+   * Runs a job to the event that ends it. Aborted, a job that reports chunks
+   * ends with what there is by then; any other is dropped.
+   */
+  #run(job: number, signal: AbortSignal, onChunk?: (chunk: GenerationChunk) => void): Promise<EngineEvent> {
+    return new Promise<EngineEvent>((end, fail) => {
+      const cancel = () => {
+        try {
+          this.#live().cancel(job);
+        } catch (error) {
+          return fail(error);
+        }
+        if (onChunk !== undefined) return;
+        this.#jobs.delete(job);
+        fail(abortError());
+      };
+      const settled = () => signal.removeEventListener("abort", cancel);
+      this.#jobs.set(job, {
+        onChunk,
+        end: (event) => {
+          settled();
+          end(event);
+        },
+        fail: (error) => {
+          settled();
+          fail(error);
+        },
+      });
+      if (signal.aborted) cancel();
+      else signal.addEventListener("abort", cancel, { once: true });
+      if (!this.#stepping) void this.#stepAll();
+    });
   }
 
   async #stepAll(): Promise<void> {
@@ -135,8 +200,9 @@ export class EngineHost {
         await yieldToEventLoop();
       }
     } catch (error) {
-      if (!this.#closed) for (const { id } of [...this.#jobs.values()]) this.#fail(id, error);
+      const jobs = [...this.#jobs.values()];
       this.#jobs.clear();
+      if (!this.#closed) for (const { fail } of jobs) fail(error);
     } finally {
       this.#stepping = false;
     }
@@ -145,34 +211,14 @@ export class EngineHost {
   #dispatch(event: EngineEvent): void {
     const job = this.#jobs.get(event.job);
     if (job === undefined) return;
-    const { id } = job;
-    switch (event.type) {
-      case "chunk":
-        return this.#send({ type: "event", id, event: { text: event.text, tokens: event.tokens } });
-      case "done":
-        this.#jobs.delete(event.job);
-        return this.#value(id, event.result);
-      case "logits": {
-        this.#jobs.delete(event.job);
-        const { data, shape, tokens } = event;
-        return this.#value(id, { data, shape, tokens }, [data.buffer as ArrayBuffer]);
-      }
-      case "error":
-        this.#jobs.delete(event.job);
-        return this.#fail(id, event.error);
-    }
+    if (event.type === "chunk") return job.onChunk?.({ text: event.text, tokens: event.tokens });
+    this.#jobs.delete(event.job);
+    if (event.type === "error") job.fail(event.error);
+    else job.end(event);
   }
 
   #cancel(id: number): void {
-    this.#loads.get(id)?.abort();
-    for (const [job, { id: jobId, method }] of this.#jobs) {
-      if (jobId !== id) continue;
-      this.#live().cancel(job);
-      if (method === "logits") {
-        this.#jobs.delete(job);
-        this.#fail(id, abortError());
-      }
-    }
+    this.#running.get(id)?.abort();
   }
 
   #value(id: number, value: Methods[keyof Methods]["value"], transfer?: Transferable[]): void {

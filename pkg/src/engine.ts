@@ -7,6 +7,7 @@
  * `await`.
  */
 
+import type { Commit } from "./states/commit.js";
 import type {
   Dtype,
   EngineOptions,
@@ -48,11 +49,67 @@ export interface ModelLoader {
 export type EngineEvent =
   | ({ job: number; type: "chunk" } & GenerationChunk)
   | { job: number; type: "done"; result: GenerationResult }
+  /** A state's generation; the state as JSON. */
+  | { job: number; type: "continued"; result: GenerationResult; state: string }
+  /** What reading or comparing states has shown, as JSON. */
+  | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "error"; error: Error };
 
+/** What one transaction has to write of states; see `Commit` in states/commit.ts. */
+export interface StateCommit extends Omit<Commit, "drafts"> {
+  handle: number;
+}
+
+/** A file of states in the making; `finish` gives its last bytes and frees it. */
+export interface StateExport {
+  head(): Uint8Array;
+  blocks(): string[];
+  finish(): Uint8Array;
+}
+
+/** A file of states being read. */
+export interface StateImport {
+  free(): void;
+}
+
+/** The states of a model. The engine holds them and knows no storage. */
+export interface EngineStates {
+  /** A command in JSON (see `state::commands`); the answer in JSON. */
+  stateCommand(command: string): string;
+  setKvBudget(bytes: number): void;
+  addStateGeneration(id: string, options: string): number;
+  addStateReading(id: string, scoredFrom: number | undefined): number;
+  addStateComparison(a: string, b: string): number;
+  stateDraft(job: number): Uint8Array | undefined;
+  recoverDraft(id: string, bytes: Uint8Array): boolean;
+  stateCommit(ids: string[]): StateCommit | undefined;
+  committed(handle: number, done: boolean): void;
+  revisionsMissing(ids: string[]): void;
+  readBlockNames(names: string[]): void;
+  readRevision(id: string, bytes: Uint8Array): void;
+  wantedRevisions(): string[];
+  connectRevisions(): number;
+  revisionsOf(bytes: Uint8Array): string[];
+  readState(id: string, version: number, fence: number, bytes: Uint8Array): void;
+  loseState(id: string): string | undefined;
+  stateVersion(id: string): number;
+  stateFence(id: string): number;
+  missingBlocks(id: string): string[];
+  readBlock(name: string, bytes: Uint8Array | undefined): void;
+  exportJson(ids: string[]): Uint8Array;
+  beginExport(ids: string[], kv: boolean): StateExport;
+  exportBlock(file: StateExport, name: string, stored: Uint8Array | undefined): Uint8Array | undefined;
+  importPush(file: StateImport, bytes: Uint8Array): void;
+  /** Ends a first reading and frees it; what to begin the second with. */
+  importChecked(file: StateImport): string;
+  /** Ends a second reading and frees it; the ids of its states. */
+  importFinish(file: StateImport, persist: boolean): string[];
+  importJson(bytes: Uint8Array, persist: boolean): string[];
+}
+
 /** A loaded model with its queue of jobs. */
-export interface Engine {
+export interface Engine extends EngineStates {
   info(): ModelInfo;
   /** What goes before the packed bytes in a file; `undefined`: these weights are not worth storing (f32), or stored already. */
   packedHeader(): Uint8Array | undefined;
@@ -64,7 +121,7 @@ export interface Engine {
   addGeneration(prompt: string | Uint32Array, options: EngineOptions): number;
   /** `undefined` positions: all of them. */
   addLogits(tokens: string | Uint32Array, positions: Int32Array | undefined): number;
-  /** A generation then ends with `"aborted"`; a logits job is dropped. */
+  /** A generation then ends with `"aborted"`; any other job is dropped. */
   cancel(job: number): void;
   /** Takes each job one step further. */
   step(): EngineEvent[];
@@ -75,6 +132,7 @@ export interface Engine {
 export interface EngineModule {
   Sha256: new () => Hasher;
   ModelLoader: new (dtype: Dtype) => ModelLoader;
+  StateImport: new (origin?: string) => StateImport;
   /** Version of the format of packed weights; others cannot be read. */
   packedVersion(): number;
 }

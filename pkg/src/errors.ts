@@ -50,7 +50,19 @@ export type ErrorCode =
   | "storage-locked"
   /** A newer version of this library has written the storage. `details`: `found`, `supported`. */
   | "storage-newer"
-  // Tabs that share states.
+  // States.
+  /** No state has this id: it was never made, or deleted. `details`: `id`. */
+  | "state-not-found"
+  /** The state does not come from this revision. `details`: `revision`. */
+  | "revision-not-found"
+  /** The state has no checkpoint of this name. `details`: `name`. */
+  | "checkpoint-not-found"
+  /** A merge needs decisions. `details`: `conflicts` in the text, and `keys` of config and metadata. */
+  | "merge-conflict"
+  /** A file that is no export of states, or contradicts itself. */
+  | "invalid-state-file"
+  /** Written by a newer version of this library. `details`: `found`, `supported`. */
+  | "unsupported-version"
   /** Another tab works on this state. `details`: `id`. */
   | "state-locked"
   /** Another tab has changed this state. `details`: `id`, and `savedAs`: the state that keeps what was unsaved here. */

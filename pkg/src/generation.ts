@@ -4,25 +4,25 @@
  */
 
 import { CacherError, toCacherError } from "./errors.js";
-import type { FinishReason, GenerationChunk, GenerationResult } from "./types.js";
+import type { GenerationChunk, GenerationResult } from "./types.js";
 
 /** Starts the generation: reports chunks, stops early when the signal fires. */
-export type StartGeneration = (
+export type StartGeneration<Result> = (
   onChunk: (chunk: GenerationChunk) => void,
   signal: AbortSignal,
-) => Promise<GenerationResult>;
+) => Promise<Result>;
 
 interface Waiter {
   resolve(result: IteratorResult<GenerationChunk, undefined>): void;
   reject(error: CacherError): void;
 }
 
-export class Generation implements AsyncIterable<GenerationChunk> {
+export class Generation<Result extends GenerationResult = GenerationResult> implements AsyncIterable<GenerationChunk> {
   /**
    * The whole result. An abort, by signal, `abort()` or `break`, is a
    * `finishReason` and not an error; the result then has what was made.
    */
-  readonly result: Promise<GenerationResult>;
+  readonly result: Promise<Result>;
 
   readonly #controller = new AbortController();
   /** At most one chunk for each position of the model, so it needs no bound of its own. */
@@ -32,9 +32,9 @@ export class Generation implements AsyncIterable<GenerationChunk> {
   #ended = false;
   #error: CacherError | undefined;
 
-  /** @internal */
-  constructor(start: StartGeneration, seed: number | bigint, signal?: AbortSignal) {
-    this.result = this.#run(start, seed, signal);
+  /** @internal `nothing`: the result of a generation that was aborted before the engine had heard of it. */
+  constructor(start: StartGeneration<Result>, nothing: () => Result | Promise<Result>, signal?: AbortSignal) {
+    this.result = this.#run(start, nothing, signal);
     // Who only iterates gets the error there; it must not also count as unhandled.
     this.result.catch(() => undefined);
   }
@@ -60,7 +60,7 @@ export class Generation implements AsyncIterable<GenerationChunk> {
     };
   }
 
-  async #run(start: StartGeneration, seed: number | bigint, signal?: AbortSignal): Promise<GenerationResult> {
+  async #run(start: StartGeneration<Result>, nothing: () => Result | Promise<Result>, signal?: AbortSignal): Promise<Result> {
     const abort = () => this.abort();
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
@@ -69,9 +69,8 @@ export class Generation implements AsyncIterable<GenerationChunk> {
     } catch (error) {
       this.#error = toCacherError(error);
       if (this.#error.code !== "aborted") throw this.#error;
-      // Aborted before the engine had heard of it.
       this.#error = undefined;
-      return emptyResult("aborted", seed);
+      return await nothing();
     } finally {
       signal?.removeEventListener("abort", abort);
       this.#end();
@@ -107,15 +106,16 @@ export class Generation implements AsyncIterable<GenerationChunk> {
   }
 }
 
-function emptyResult(finishReason: FinishReason, seed: number | bigint): GenerationResult {
+/** Of a generation that was aborted before it began. */
+export function emptyResult(seed: number | bigint): GenerationResult {
   return {
     text: "",
     tokens: [],
     promptTokens: [],
-    finishReason,
+    finishReason: "aborted",
     stopSequence: null,
     seed,
-    usage: { promptTokens: 0, completionTokens: 0, totalTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
+    usage: { promptTokens: 0, tokensEvaluated: 0, completionTokens: 0, totalTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 },
   };
 }

@@ -6,4 +6,6 @@ export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
 export type { Generation } from "./generation.js";
 export type { ModelStoreApi } from "./model-store.js";
+export type { State } from "./states/state.js";
+export type { States } from "./states/states.js";
 export type * from "./types.js";

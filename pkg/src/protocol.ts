@@ -7,6 +7,7 @@
 
 import type { ErrorData } from "./errors.js";
 import type { SourceSpec } from "./models/source.js";
+import type { StateRequest, StateSettings } from "./states/requests.js";
 import type {
   Dtype,
   EngineOptions,
@@ -37,6 +38,7 @@ export interface RuntimeRequest {
 export interface LoadRequest extends RuntimeRequest {
   source: SourceSpec;
   store: NonNullable<LoadOptions["store"]>;
+  states: StateSettings;
 }
 
 export interface Loaded {
@@ -61,6 +63,7 @@ export interface Methods {
     event: never;
   };
   memory: { args: null; value: MemoryInfo; event: never };
+  states: { args: StateRequest; value: unknown; event: unknown };
 }
 
 export type Method = keyof Methods;

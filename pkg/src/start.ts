@@ -8,6 +8,7 @@ import { CacherError } from "./errors.js";
 import { parseSource, type SourceSpec } from "./models/source.js";
 import type { Platform } from "./platform.js";
 import type { Connection, Loaded, WasmInput } from "./protocol.js";
+import { stateSettings } from "./states/settings.js";
 import type { Dtype, LoadOptions } from "./types.js";
 import { startWorker, WorkerConnection } from "./worker-connection.js";
 
@@ -24,6 +25,7 @@ const OPTIONS = [
   "modelsUrl",
   "hubUrl",
   "store",
+  "states",
 ] as const satisfies (keyof LoadOptions)[];
 
 const DTYPES = ["q8", "q5", "q4", "f32"] as const satisfies Dtype[];
@@ -52,6 +54,7 @@ export async function start(options: LoadOptions, platform: Platform): Promise<{
     request: {
       source: worker === false ? source : withBlobs(source),
       store,
+      states: stateSettings(options.states),
       dtype,
       threads,
       simd,

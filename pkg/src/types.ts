@@ -5,13 +5,40 @@
  * from the Rust code and re-exported here, so the two cannot drift apart.
  */
 
-import type { GenerateOptions as EngineGenerateOptions } from "./wasm/cacher_wasm.js";
+import type {
+  GenerateOptions as EngineGenerateOptions,
+  GenerationResult,
+  JsonValue,
+  MergeConflict,
+  MergeStrategy,
+  OnConflict,
+  StateDiff,
+  StateInfo,
+} from "./wasm/cacher_wasm.js";
 
 export type {
+  Change,
+  CheckpointInfo as Checkpoint,
+  DiffHunk,
+  Distributions,
   FinishReason,
   GenerationChunk,
   GenerationResult,
+  GraphCheckpoint,
+  GraphEdge,
+  GraphNode,
+  GraphState,
+  HistoryEntry,
+  JsonValue,
+  MergeConflict,
+  MergeStrategy,
   ModelInfo,
+  OnConflict,
+  Span,
+  StateDiff,
+  StateGraph,
+  StateInfo,
+  StateOperation,
   Timings,
   Usage,
 } from "./wasm/cacher_wasm.js";
@@ -113,6 +140,8 @@ export interface LoadOptions {
    * store makes it an error where that one does not work. Default: `"auto"`.
    */
   store?: "auto" | "opfs" | "indexeddb" | "memory";
+  /** How states are kept. */
+  states?: StatesOptions;
 }
 
 /** Text or token ids; every text input takes both. */
@@ -198,4 +227,201 @@ export interface ModelDescription {
   files: { name: string; bytes: number | null; sha256: string | null }[];
   /** Bytes that are stored already and need no download. */
   storedBytes: number;
+}
+
+/** What a state is made of; every part has a default. */
+export interface CreateState extends CallOptions {
+  /** The text to begin with. Default: the end-of-text token, from which the model begins any text. */
+  text?: string;
+  /** Instead of `text`. */
+  tokens?: readonly number[] | Uint32Array;
+  /** Defaults of this state's generations. Without `seed` it is 0: states made alike write alike. */
+  config?: EngineOptions;
+  /** Up to 256 bytes. */
+  name?: string;
+  /** Up to 64. */
+  tags?: readonly string[];
+  /** Up to 64 KiB as JSON. */
+  metadata?: Record<string, JsonValue>;
+  /** `false`: only in memory, gone with the tab. Default: true. */
+  persist?: boolean;
+  /** Run the text through the model at once, so that its KV cache is there. Default: true. */
+  evaluate?: boolean;
+}
+
+export interface UpdateState extends CallOptions {
+  /** Key by key over what is set; `null` takes a key out. */
+  config?: { [Option in keyof EngineOptions]: EngineOptions[Option] | null };
+  /** `null`: none. */
+  name?: string | null;
+  tags?: readonly string[];
+  /** Key by key over what is there; `null` takes a key out. */
+  metadata?: Record<string, JsonValue>;
+}
+
+export interface AppendOptions extends CallOptions {
+  /** Run the added text through the model at once. Default: true. */
+  evaluate?: boolean;
+}
+
+export interface ForkOptions extends CallOptions {
+  /** Where from: a revision's id, or a number of tokens to keep. Default: where the state stands. */
+  at?: string | number;
+  /** Default: the origin's. */
+  name?: string;
+}
+
+/** A checkpoint's name, a revision's id, or a number of steps back. */
+export type RollbackTarget = string | number | { checkpoint: string } | { revision: string } | { steps: number };
+
+export interface ListStates extends CallOptions {
+  /** In name or text, case-insensitive. */
+  search?: string;
+  /** All of them. */
+  tags?: readonly string[];
+  pinned?: boolean;
+  /** SHA-256 of the model's weights. */
+  model?: string;
+  /** Default: `"updated"`. */
+  sort?: "updated" | "created" | "used" | "name" | "tokens";
+  /** Default: `"desc"`. */
+  order?: "asc" | "desc";
+  /** Default: 0. */
+  offset?: number;
+  /** Default: 100. */
+  limit?: number;
+}
+
+export interface StateList {
+  items: StateInfo[];
+  /** How many there are, on all pages. */
+  total: number;
+}
+
+export interface DiffOptions extends CallOptions {
+  /** Also compare what the model expects in both; that runs it. Default: false. */
+  distributions?: boolean;
+}
+
+export interface StateComparison {
+  /** With `distributions`. */
+  diff: StateDiff;
+  /** Mean log-probability, in nats a token, of what each has after the common beginning; `null` where that is nothing. */
+  meanLogProb: { a: number | null; b: number | null };
+  /** Bytes of KV cache in memory that both share, and each alone. */
+  kvBytes: { shared: number; a: number; b: number };
+}
+
+/**
+ * What to put in the place of a conflict: a side, what was there before both,
+ * ours and then theirs, or other text.
+ */
+export type Resolution = "ours" | "theirs" | "base" | "both" | { text: string };
+
+export interface MergeOptions extends CallOptions {
+  /**
+   * `"edit"`: a three-way merge from the common ancestor; `"ours"`, `"theirs"`:
+   * the first, the last; `"concat"`: what all begin with, then the rest of each;
+   * `"best"`: the likeliest, by mean log-probability of what is its own;
+   * `"longest"`. Default: `"edit"`.
+   */
+  strategy?: MergeStrategy;
+  /**
+   * What becomes of changes that contradict each other. `"error"`: code
+   * `merge-conflict`, with them in `details.conflicts` and the keys of config and
+   * metadata in `details.keys`. A function is asked about each place of the text;
+   * keys are then the first state's. Default: `"error"`.
+   */
+  onConflict?: OnConflict | ((conflict: MergeConflict) => Resolution | Promise<Resolution>);
+  /** Default: the first state's. */
+  name?: string;
+  /** Default: all states' but for those that one of them has taken out. */
+  tags?: readonly string[];
+  /** Default: true where all of the states are kept. */
+  persist?: boolean;
+  /** Run the merged text through the model at once. Default: true. */
+  evaluate?: boolean;
+}
+
+export interface ExportOptions extends CallOptions {
+  /** `"json"` is readable and has no KV cache. Default: `"binary"`. */
+  format?: "binary" | "json";
+  /** With the KV cache, so that nothing is computed again. Default: true. */
+  kv?: boolean;
+}
+
+export interface ImportOptions extends CallOptions {
+  /** Default: true. */
+  persist?: boolean;
+  /** In bytes; a file is read twice. */
+  onProgress?: (progress: { loaded: number; total: number }) => void;
+}
+
+/** Limits for stored states; those left out do not count. Pinned states are exempt. */
+export interface CleanUpPolicy {
+  maxStates?: number;
+  /** Of stored KV cache. */
+  maxBytes?: number;
+  /** Since a state was used. */
+  maxAgeMs?: number;
+  /** How often to look. Default: 60,000. */
+  intervalMs?: number;
+}
+
+export interface StatesUsage {
+  backend: "indexeddb" | "memory";
+  /** Why nothing is stored, where nothing is; else `null`. */
+  reason: string | null;
+  states: number;
+  revisions: number;
+  /** KV blocks in storage. */
+  blocks: number;
+  /** Bytes in storage. */
+  bytes: { records: number; blocks: number; total: number };
+  /** Of all that this origin has stored, as the browser tells; `null` where it does not. */
+  origin: { usage: number; quota: number } | null;
+  /** The browser has promised not to evict what is stored. */
+  persisted: boolean;
+  /** Damaged records that were put aside. */
+  quarantined: number;
+  /** States with changes that could not be stored yet. */
+  unsaved: number;
+  /** The KV cache in memory: blocks, bytes, and of all tokens asked for, how many were found. */
+  kv: {
+    blocks: number;
+    bytes: number;
+    budget: number;
+    pinnedBytes: number;
+    hits: number;
+    misses: number;
+    evictions: number;
+  };
+}
+
+/** A change of states, made in this tab or another. */
+export interface StatesEvent {
+  type: "changed" | "deleted";
+  states: string[];
+  origin: "this-tab" | "other-tab";
+}
+
+export interface StateGenerationResult extends GenerationResult {
+  /** The state with the text made. `saved` is false where storing it failed. */
+  state: StateInfo;
+}
+
+/** How states are kept. */
+export interface StatesOptions {
+  /** Name of the database in IndexedDB. Default: `"cacher-states"`. */
+  database?: string;
+  /** `false`: nothing is stored, and nothing read. Default: true. */
+  persist?: boolean;
+  /** KV blocks of all texts in memory, in bytes. Default: 134,217,728 (128 MiB). */
+  kvCacheBytes?: number;
+  /** Most time between two savings of a text that is being written. Default: 500. */
+  saveIntervalMs?: number;
+  /** How long to wait for another tab that works on a state. Default: 3,000. */
+  lockWaitMs?: number;
+  /** Default: none; no state is ever deleted by itself. */
+  cleanUp?: CleanUpPolicy;
 }

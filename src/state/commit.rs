@@ -404,13 +404,6 @@ impl States {
         Ok(Some(copy))
     }
 
-    /// Says who may write a state.
-    pub fn set_fence(&mut self, id: &str, fence: u64) {
-        if let Some(state) = self.states.get_mut(id) {
-            state.fence = fence;
-        }
-    }
-
     /// The draft of a generation that has come to `tokens`.
     pub fn draft(&self, id: &str, tokens: Vec<u32>, rng: Option<RngState>) -> Result<Vec<u8>> {
         let head = self.head(id)?;

@@ -296,9 +296,13 @@ impl States {
         self.advance(id, change(Operation::Append, &all, rng), now)
     }
 
-    /// Replaces attributes; a new seed begins its random numbers anew.
+    /// Replaces attributes; a new seed begins its random numbers anew. Where they
+    /// are the same, nothing is recorded.
     pub fn update(&mut self, id: &str, attributes: Attributes, now: u64) -> Result<()> {
         let head = self.head(id)?;
+        if attributes == *head.attributes {
+            return Ok(());
+        }
         let seed = attributes.seed();
         let rng = if seed == head.attributes.seed() {
             head.revision.rng

@@ -262,9 +262,11 @@ impl Engine {
         self.states.states.lose(id, now())
     }
 
-    #[wasm_bindgen(js_name = setFence)]
-    pub fn set_fence(&mut self, id: &str, fence: f64) {
-        self.states.states.set_fence(id, fence as u64);
+    /// Which owner may write a state, as far as is known here.
+    #[wasm_bindgen(js_name = stateFence)]
+    pub fn state_fence(&self, id: &str) -> f64 {
+        let state = self.states.states.get(id);
+        state.map_or(0.0, |state| state.fence as f64)
     }
 
     /// The version of a state in storage, as far as is known here; 0: none.

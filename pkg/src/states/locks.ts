@@ -73,6 +73,24 @@ export class StateLocks {
     }
   }
 
+  /** Runs `work` as the only writer where nobody writes the state now, else nothing. */
+  async ifFree(id: string, work: () => Promise<void>): Promise<void> {
+    if (this.#turns.isTaken(id)) return;
+    const leave = await this.#turns.take(id, undefined);
+    try {
+      const locks = availableLocks();
+      const lock = locks === undefined ? undefined : await this.#request(locks, id, { ifAvailable: true });
+      if (locks !== undefined && lock === undefined) return;
+      try {
+        await work();
+      } finally {
+        lock?.release();
+      }
+    } finally {
+      leave();
+    }
+  }
+
   async #acquire(id: string, signal: AbortSignal | undefined): Promise<Grant> {
     const locks = availableLocks();
     if (locks === undefined) return { stolen: false, release: () => undefined };

@@ -8,6 +8,11 @@ export class Turns {
   /** Settles when all that asked for the key so far have left. */
   readonly #last = new Map<string, Promise<void>>();
 
+  /** Whether somebody has the turn, or waits for it. */
+  isTaken(key: string): boolean {
+    return this.#last.has(key);
+  }
+
   /** Waits for the turn; the caller ends it by calling what it got. */
   async take(key: string, signal: AbortSignal | undefined): Promise<() => void> {
     const before = this.#last.get(key) ?? Promise.resolve();

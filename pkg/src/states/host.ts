@@ -1,0 +1,423 @@
+/**
+ * Answers requests about states: the engine holds them and the model runs, the
+ * shelf stores them, and the locks keep other tabs from writing meanwhile.
+ *
+ * Nothing is opened or read before the first request.
+ */
+
+import type { Engine, EngineEvent, EngineModule } from "../engine.js";
+import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
+import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent, StatesUsage } from "../types.js";
+import { StateChannel } from "./channel.js";
+import { openStateDatabase, type StateDatabase } from "./database.js";
+import { exportStates, importStates } from "./files.js";
+import { toJson, toStateInfo } from "./json.js";
+import { StateLocks } from "./locks.js";
+import type { StateCommand, StateRequest, StateRequestName, StateRequests, StateSettings } from "./requests.js";
+import { LIST_ALL, StateShelf } from "./shelf.js";
+
+/** What the host of the engine does for states. */
+export interface StateHostEnvironment {
+  module: EngineModule;
+  /** The engine, where calling it is allowed. */
+  engine(): Engine;
+  /** Runs a job to its end: the event that ended it. */
+  run(job: number, signal: AbortSignal, onChunk?: (chunk: GenerationChunk) => void): Promise<EngineEvent>;
+}
+
+type Answer<Name extends StateRequestName> = StateRequests[Name]["value"];
+
+interface Opened {
+  database: StateDatabase | undefined;
+  /** Why nothing is stored, where nothing is. */
+  reason: string | null;
+  shelf: StateShelf;
+  locks: StateLocks;
+  channel: StateChannel;
+}
+
+/** Failures of storage after which the states in memory are still good. */
+const STORAGE_ERRORS = new Set(["storage-full", "storage-error"]);
+const DEFAULT_CLEAN_UP_MS = 60_000;
+
+export class StateHost {
+  readonly #environment: StateHostEnvironment;
+  readonly #settings: StateSettings;
+  readonly #listeners = new Set<(event: StatesEvent) => void>();
+  /** States that are being written here. */
+  readonly #busy = new Map<string, number>();
+  #opened: Promise<Opened> | undefined;
+  #cleanUp: CleanUpPolicy | null;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #closed = false;
+
+  constructor(settings: StateSettings, environment: StateHostEnvironment) {
+    this.#settings = settings;
+    this.#environment = environment;
+    this.#cleanUp = settings.cleanUp;
+    if (settings.kvCacheBytes !== undefined) environment.engine().setKvBudget(settings.kvCacheBytes);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    void this.#opened?.then(
+      ({ channel, database }) => {
+        channel.close();
+        database?.close();
+      },
+      () => undefined,
+    );
+  }
+
+  /** Answers a request; `signal` ends it early. */
+  async answer(request: StateRequest, signal: AbortSignal, onEvent: (event: never) => void): Promise<Answer<StateRequestName>> {
+    const opened = await this.#open();
+    throwIfAborted(signal);
+    const { name, args } = request;
+    switch (name) {
+      case "read":
+        return JSON.parse(this.#command(args.command)) as unknown;
+      case "create":
+        return this.#make(opened, args.command, args.evaluate, signal);
+      case "write":
+        return this.#write(opened, args, signal);
+      case "fork": {
+        const forks = JSON.parse(this.#command(args.command)) as StateInfo[];
+        const ids = forks.map(({ id }) => id);
+        await opened.shelf.commit(ids);
+        return ids.map((id) => this.#info(id));
+      }
+      case "delete":
+        await this.#delete(opened, args.ids, signal);
+        return null;
+      case "generate":
+        return this.#generate(opened, args.id, toJson(args.options), signal, onEvent as (chunk: GenerationChunk) => void);
+      case "merge":
+        return this.#merge(opened, args.command, args.evaluate, signal);
+      case "diff":
+        return this.#diff(opened, args.a, args.b, args.distributions, signal);
+      case "compare":
+        return this.#compare(opened, args.a, args.b, signal);
+      case "export":
+        return exportStates(this.#environment.engine, opened.shelf, { ...args, ids: args.ids ?? this.#ids() }, signal);
+      case "import":
+        return this.#import(opened, args, signal, onEvent as (progress: { loaded: number; total: number }) => void);
+      case "usage":
+        return this.#usage(opened);
+      case "cleanUp":
+        return this.#cleanUpNow(opened, args.policy ?? this.#cleanUp ?? {}, signal);
+      case "setCleanUp":
+        this.#cleanUp = args.policy;
+        this.#schedule(opened);
+        return null;
+      case "save":
+        await opened.shelf.commit(this.#ids());
+        return null;
+      case "watch":
+        return this.#watch(signal, onEvent as (event: StatesEvent) => void);
+    }
+  }
+
+  #open(): Promise<Opened> {
+    this.#opened ??= this.#openOnce().catch((error: unknown) => {
+      this.#opened = undefined;
+      throw error;
+    });
+    return this.#opened;
+  }
+
+  async #openOnce(): Promise<Opened> {
+    const { database: name, persist, lockWaitMs } = this.#settings;
+    let database: StateDatabase | undefined;
+    let reason: string | null = null;
+    try {
+      if (persist) database = await openStateDatabase(name);
+      else reason = "storing was switched off";
+    } catch (error) {
+      // A newer version's states are left alone; to go on without them would hide them.
+      if (toCacherError(error).code !== "storage-error") throw error;
+      reason = messageOf(error);
+    }
+    const channel = new StateChannel(name);
+    const locks = new StateLocks(name, channel, { waitMs: lockWaitMs });
+    const shelf = new StateShelf(this.#environment.engine, database, (changed, deleted) => {
+      channel.announce({ changed, deleted });
+      this.#tell(changed, deleted, "this-tab");
+    });
+    const opened: Opened = { database, reason, shelf, locks, channel };
+    try {
+      await shelf.load();
+      for (const id of shelf.draftIds) await locks.ifFree(id, () => shelf.recover(id));
+    } catch (error) {
+      channel.close();
+      database?.close();
+      throw error;
+    }
+    channel.onchange(({ changed, deleted }) => void this.#follow(opened, changed, deleted));
+    this.#schedule(opened);
+    return opened;
+  }
+
+  /** Another tab has written: reads what it wrote, but for states that are being written here, where the write will tell. */
+  async #follow({ shelf }: Opened, changed: string[], deleted: string[]): Promise<void> {
+    try {
+      await shelf.refresh([...changed, ...deleted].filter((id) => !this.#busy.has(id)));
+    } catch {
+      // Whoever needs the state next reads it again, and is told what is wrong.
+    }
+    this.#tell(changed, deleted, "other-tab");
+  }
+
+  #tell(changed: string[], deleted: string[], origin: StatesEvent["origin"]): void {
+    for (const listener of this.#listeners) {
+      if (changed.length > 0) listener({ type: "changed", states: changed, origin });
+      if (deleted.length > 0) listener({ type: "deleted", states: deleted, origin });
+    }
+  }
+
+  #watch(signal: AbortSignal, listener: (event: StatesEvent) => void): Promise<null> {
+    this.#listeners.add(listener);
+    return new Promise((resolve) => {
+      signal.addEventListener("abort", () => {
+        this.#listeners.delete(listener);
+        resolve(null);
+      });
+    });
+  }
+
+  #command(command: StateCommand): string {
+    return this.#environment.engine().stateCommand(toJson(command));
+  }
+
+  #info(id: string): StateInfo {
+    return toStateInfo(this.#command({ command: "info", id }));
+  }
+
+  #ids(): string[] {
+    const { items } = JSON.parse(this.#environment.engine().stateCommand(LIST_ALL)) as { items: StateInfo[] };
+    return items.map(({ id }) => id);
+  }
+
+  /** Runs `work` as the only writer of the states, on what storage has of them. */
+  async #asWriter<T>({ locks, shelf, database }: Opened, ids: readonly string[], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const [id, ...others] = ids;
+    if (id === undefined) return work();
+    return locks.withWriter(id, signal, async ({ stolen }) => {
+      this.#busy.set(id, (this.#busy.get(id) ?? 0) + 1);
+      try {
+        if (stolen) await database?.takeOver(id);
+        await shelf.refresh([id]);
+        await shelf.recover(id);
+        return await this.#asWriter({ locks, shelf, database } as Opened, others, signal, work);
+      } finally {
+        const left = (this.#busy.get(id) ?? 1) - 1;
+        if (left === 0) this.#busy.delete(id);
+        else this.#busy.set(id, left);
+      }
+    });
+  }
+
+  async #make(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {
+    const { id } = toStateInfo(this.#command(command));
+    let tokensEvaluated = 0;
+    try {
+      if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
+    } catch (error) {
+      // Nobody has its id yet.
+      this.#command({ command: "delete", ids: [id] });
+      throw error;
+    }
+    await opened.shelf.commit([id]);
+    return { ...this.#info(id), tokensEvaluated };
+  }
+
+  async #write(opened: Opened, { id, command, evaluate }: StateRequests["write"]["args"], signal: AbortSignal): Promise<unknown> {
+    return this.#asWriter(opened, [id], signal, async () => {
+      const answer = JSON.parse(this.#command(command)) as object;
+      let tokensEvaluated = 0;
+      try {
+        if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
+      } finally {
+        await opened.shelf.commit([id]);
+      }
+      return "rng" in answer ? { ...this.#info(id), tokensEvaluated } : answer;
+    });
+  }
+
+  /** Has the KV cache of a state's text in memory; how many tokens the model was run for. */
+  async #evaluate({ shelf }: Opened, id: string, signal: AbortSignal): Promise<number> {
+    await shelf.fetchBlocks(id);
+    const job = this.#environment.engine().addStateReading(id, undefined);
+    return (await this.#told<{ tokensEvaluated: number }>(job, signal)).tokensEvaluated;
+  }
+
+  /** The answer of a job that gives one. */
+  async #told<T>(job: number, signal: AbortSignal): Promise<T> {
+    const event = await this.#environment.run(job, signal);
+    if (event.type !== "told") throw new CacherError("internal", `a job ended with "${event.type}"`);
+    return JSON.parse(event.answer) as T;
+  }
+
+  async #delete(opened: Opened, ids: string[], signal: AbortSignal): Promise<void> {
+    // So that a wrong id is told before another tab's lock is waited for.
+    for (const id of ids) this.#command({ command: "info", id });
+    await this.#asWriter(opened, ids, signal, async () => {
+      this.#command({ command: "delete", ids });
+      if (opened.database === undefined) this.#tell([], ids, "this-tab");
+      await opened.shelf.commit([]);
+    });
+  }
+
+  async #generate(
+    opened: Opened,
+    id: string,
+    options: string,
+    signal: AbortSignal,
+    onChunk: (chunk: GenerationChunk) => void,
+  ): Promise<Answer<"generate">> {
+    const { shelf } = opened;
+    return this.#asWriter(opened, [id], signal, async () => {
+      await shelf.fetchBlocks(id);
+      const job = this.#environment.engine().addStateGeneration(id, options);
+      const saving = this.#saveDrafts(shelf, id, job);
+      const event = await this.#environment.run(job, signal, (chunk) => {
+        onChunk(chunk);
+        saving.touch();
+      });
+      await saving.end();
+      if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
+      const { tokensEvaluated } = toStateInfo(event.state);
+      try {
+        await shelf.commit([id]);
+      } catch (error) {
+        // The text is there, and `saved` says that it is not stored.
+        if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
+      }
+      return { ...event.result, state: { ...this.#info(id), tokensEvaluated } };
+    });
+  }
+
+  /** Keeps drafts of a generation, one write at a time. */
+  #saveDrafts(shelf: StateShelf, id: string, job: number): { touch(): void; end(): Promise<void> } {
+    let last = Date.now();
+    let writing: Promise<void> | undefined;
+    return {
+      touch: () => {
+        if (writing !== undefined || Date.now() - last < this.#settings.saveIntervalMs) return;
+        last = Date.now();
+        writing = shelf
+          .saveDraft(id, job)
+          // The commit at the end will say what is wrong.
+          .catch(() => undefined)
+          .finally(() => (writing = undefined));
+      },
+      end: async () => writing,
+    };
+  }
+
+  async #merge(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {
+    const states = command.states as string[];
+    let scores: (number | null)[] = [];
+    if (command.strategy === "best") scores = await this.#scores(opened, states, signal);
+    return this.#make(opened, { ...command, scores }, evaluate, signal);
+  }
+
+  /** Mean log-probability of what each state has after the beginning that all share; `null` where it has nothing. */
+  async #scores({ shelf }: Opened, ids: readonly string[], signal: AbortSignal): Promise<(number | null)[]> {
+    const from = Number(this.#command({ command: "commonLength", ids }));
+    const scores: (number | null)[] = [];
+    for (const id of ids) {
+      await shelf.fetchBlocks(id);
+      const job = this.#environment.engine().addStateReading(id, from);
+      const { logProb, tokensScored } = await this.#told<{ logProb: number; tokensScored: number }>(job, signal);
+      scores.push(tokensScored === 0 ? null : logProb / tokensScored);
+    }
+    return scores;
+  }
+
+  async #diff({ shelf }: Opened, a: string, b: string, distributions: boolean, signal: AbortSignal): Promise<StateDiff> {
+    const diff = JSON.parse(this.#command({ command: "diff", a, b })) as StateDiff;
+    if (!distributions) return diff;
+    await shelf.fetchBlocks(a);
+    await shelf.fetchBlocks(b);
+    const job = this.#environment.engine().addStateComparison(a, b);
+    return { ...diff, distributions: await this.#told(job, signal) };
+  }
+
+  async #compare(opened: Opened, a: string, b: string, signal: AbortSignal): Promise<Answer<"compare">> {
+    const diff = await this.#diff(opened, a, b, true, signal);
+    const [meanA = null, meanB = null] = await this.#scores(opened, [a, b], signal);
+    const kvBytes = JSON.parse(this.#command({ command: "kvBytes", a, b })) as Answer<"compare">["kvBytes"];
+    return { diff, meanLogProb: { a: meanA, b: meanB }, kvBytes };
+  }
+
+  async #import(
+    opened: Opened,
+    { file, persist }: StateRequests["import"]["args"],
+    signal: AbortSignal,
+    onProgress: (progress: { loaded: number; total: number }) => void,
+  ): Promise<StateInfo[]> {
+    const { module, engine } = this.#environment;
+    // An id that another tab has just taken becomes another here.
+    await opened.shelf.load();
+    const ids = await importStates({ module, engine, file, persist, signal, onProgress });
+    try {
+      await opened.shelf.commit(ids);
+    } catch (error) {
+      this.#command({ command: "delete", ids });
+      throw error;
+    }
+    return ids.map((id) => this.#info(id));
+  }
+
+  async #usage({ database, reason }: Opened): Promise<StatesUsage> {
+    const { states, revisions, unsaved, kv } = JSON.parse(this.#command({ command: "usage" })) as Pick<
+      StatesUsage,
+      "states" | "revisions" | "unsaved" | "kv"
+    >;
+    const stored = (await database?.usage()) ?? { records: 0, blocks: 0, blockCount: 0, quarantined: 0 };
+    const storage = typeof navigator === "undefined" ? undefined : navigator.storage;
+    const estimate = await storage?.estimate?.().catch(() => undefined);
+    return {
+      backend: database === undefined ? "memory" : "indexeddb",
+      reason,
+      states,
+      revisions,
+      unsaved,
+      kv,
+      blocks: stored.blockCount,
+      bytes: { records: stored.records, blocks: stored.blocks, total: stored.records + stored.blocks },
+      quarantined: stored.quarantined,
+      origin:
+        estimate?.quota === undefined ? null : { usage: estimate.usage ?? 0, quota: estimate.quota },
+      persisted: (await storage?.persisted?.().catch(() => false)) ?? false,
+    };
+  }
+
+  async #cleanUpNow(opened: Opened, policy: CleanUpPolicy, signal: AbortSignal): Promise<string[]> {
+    const { intervalMs: _, ...limits } = policy;
+    const doomed = JSON.parse(this.#command({ command: "toCleanUp", policy: limits })) as string[];
+    const deleted: string[] = [];
+    for (const id of doomed) {
+      throwIfAborted(signal);
+      // One that is being written, here or elsewhere, is in use.
+      await opened.locks.ifFree(id, async () => {
+        await opened.shelf.refresh([id]);
+        this.#command({ command: "delete", ids: [id] });
+        deleted.push(id);
+      });
+    }
+    await opened.shelf.commit([]);
+    return deleted;
+  }
+
+  #schedule(opened: Opened): void {
+    clearInterval(this.#timer);
+    if (this.#cleanUp === null || this.#closed) return;
+    const run = () => void this.#cleanUpNow(opened, this.#cleanUp ?? {}, new AbortController().signal).catch(() => undefined);
+    this.#timer = setInterval(run, this.#cleanUp.intervalMs ?? DEFAULT_CLEAN_UP_MS);
+    // Node has timers that keep the process alive.
+    if (typeof this.#timer === "object") (this.#timer as { unref?(): void }).unref?.();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * A handle on one state. It holds the id and nothing else, so it stays good
+ * whatever becomes of the state: after a rollback, another tab's change, or a
+ * restart of the engine.
+ */
+
+import { requireKnown, toTokenIds } from "../arguments.js";
+import { CacherError } from "../errors.js";
+import { emptyResult, Generation } from "../generation.js";
+import type {
+  AppendOptions,
+  CallOptions,
+  Checkpoint,
+  DiffOptions,
+  ExportOptions,
+  ForkOptions,
+  GenerateOptions,
+  HistoryEntry,
+  Input,
+  RollbackTarget,
+  StateDiff,
+  StateGenerationResult,
+  StateGraph,
+  StateInfo,
+  Tokens,
+  UpdateState,
+} from "../types.js";
+import { withSeed, withSeeds } from "./json.js";
+import type { StateCommand } from "./requests.js";
+import type { StateLine, States } from "./states.js";
+
+const FORK = ["at", "name", "signal"] as const satisfies (keyof ForkOptions)[];
+const UPDATE = ["config", "name", "tags", "metadata", "signal"] as const satisfies (keyof UpdateState)[];
+const APPEND = ["evaluate", "signal"] as const satisfies (keyof AppendOptions)[];
+
+export class State {
+  readonly id: string;
+  readonly #line: StateLine;
+  readonly #states: States;
+
+  /** @internal */
+  constructor(id: string, line: StateLine, states: States) {
+    this.id = id;
+    this.#line = line;
+    this.#states = states;
+  }
+
+  /** The state as it stands, as plain data. */
+  async info({ signal }: CallOptions = {}): Promise<StateInfo> {
+    return withSeeds(await this.#read<StateInfo>({ command: "info", id: this.id }, signal));
+  }
+
+  /** Its text; of a revision of its history, the text then. */
+  async text({ revision, signal }: { revision?: string } & CallOptions = {}): Promise<string> {
+    return (await this.#tokens(revision, signal)).text;
+  }
+
+  /** The token ids of its text, with the place of each in it. */
+  async tokens({ revision, signal }: { revision?: string } & CallOptions = {}): Promise<Tokens> {
+    const { ids, offsets } = await this.#tokens(revision, signal);
+    return { ids: Uint32Array.from(ids), offsets: Uint32Array.from(offsets) };
+  }
+
+  /**
+   * Continues the text, with these options over those of its config. What is
+   * made becomes part of the state: its text is then the text before and
+   * `result.text`. Random numbers go on where they stand, unless a `seed` is
+   * given. Aborted, the state keeps what was made.
+   */
+  generate(options: GenerateOptions = {}): Generation<StateGenerationResult> {
+    const { signal, ...engineOptions } = options;
+    return new Generation<StateGenerationResult>(
+      (onChunk, abort) =>
+        this.#line.ask("generate", { id: this.id, options: engineOptions }, { signal: abort, onEvent: onChunk, onAbort: "finish" }),
+      async () => {
+        const state = await this.info();
+        return { ...emptyResult(state.rng.seed), state };
+      },
+      signal,
+    );
+  }
+
+  /** Adds text or tokens at the end. */
+  async append(input: Input, options: AppendOptions = {}): Promise<StateInfo> {
+    requireKnown(options, APPEND, "append");
+    const { evaluate = true, signal } = options;
+    const added = typeof input === "string" ? { text: input } : { tokens: Array.from(toTokenIds("input", input)) };
+    return this.#change({ command: "append", id: this.id, ...added }, signal, evaluate);
+  }
+
+  /** Another state that goes on from here: it shares all there is, and costs nothing. */
+  fork(options?: ForkOptions): Promise<State>;
+  fork(count: number, options?: ForkOptions): Promise<State[]>;
+  async fork(first: number | ForkOptions = {}, second: ForkOptions = {}): Promise<State | State[]> {
+    const [count, options] = typeof first === "number" ? [first, second] : [1, first];
+    requireKnown(options, FORK, "fork");
+    const { at, name, signal } = options;
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new CacherError("invalid-argument", "count: must be a whole number of at least 1");
+    }
+    if (at !== undefined && typeof at !== "string" && !(Number.isSafeInteger(at) && at >= 0)) {
+      throw new CacherError("invalid-argument", "at: must be a revision's id or a number of tokens");
+    }
+    const from = at === undefined ? {} : { at: typeof at === "string" ? { revision: at } : { tokens: at } };
+    const command = { command: "fork", id: this.id, count, ...from, ...(name === undefined ? {} : { name }) };
+    const forks = (await this.#line.ask("fork", { command }, { signal })).map(({ id }) => new State(id, this.#line, this.#states));
+    return typeof first === "number" ? forks : (forks[0] as State);
+  }
+
+  /** Gives where it stands a name; the same name again moves it. */
+  async checkpoint(name: string, { signal }: CallOptions = {}): Promise<Checkpoint> {
+    return this.#write<Checkpoint>({ command: "checkpoint", id: this.id, name }, signal);
+  }
+
+  async checkpoints({ signal }: CallOptions = {}): Promise<Checkpoint[]> {
+    return this.#read({ command: "checkpoints", id: this.id }, signal);
+  }
+
+  /**
+   * Makes all as it was: text, config, name, tags, metadata and random numbers.
+   * What is generated next is what was generated then. The way back is recorded,
+   * so nothing is lost.
+   */
+  async rollback(to: RollbackTarget, { signal }: CallOptions = {}): Promise<StateInfo> {
+    const target = typeof to === "string" ? await this.#named(to, signal) : typeof to === "number" ? { steps: to } : to;
+    return this.#change({ command: "rollback", id: this.id, to: target }, signal);
+  }
+
+  /** Changes config, name, tags or metadata; recorded like any change. */
+  async update(changes: UpdateState): Promise<StateInfo> {
+    requireKnown(changes, UPDATE, "update");
+    const { signal, ...others } = changes;
+    return this.#change({ command: "update", id: this.id, ...others }, signal);
+  }
+
+  /** Begins the random numbers of another seed, so that the text goes another way. Default: a fresh one. */
+  async reseed(seed?: number | bigint, { signal }: CallOptions = {}): Promise<StateInfo> {
+    return this.#change({ command: "reseed", id: this.id, ...(seed === undefined ? {} : { seed }) }, signal);
+  }
+
+  /** Exempts it from clean-up, and its KV cache from eviction; `false`: no longer. */
+  async pin(pinned = true, { signal }: CallOptions = {}): Promise<StateInfo> {
+    return this.#change({ command: "pin", id: this.id, pinned }, signal);
+  }
+
+  /** All that was done, newest first. */
+  async history({ signal }: CallOptions = {}): Promise<HistoryEntry[]> {
+    const history = await this.#read<HistoryEntry[]>({ command: "history", id: this.id }, signal);
+    return history.map(withSeed);
+  }
+
+  /** Everything related, for drawing. */
+  async graph({ signal }: CallOptions = {}): Promise<StateGraph> {
+    return this.#read({ command: "graph", id: this.id }, signal);
+  }
+
+  diff(other: State | string, options?: DiffOptions): Promise<StateDiff> {
+    return this.#states.diff(this, other, options);
+  }
+
+  export(options?: ExportOptions): Promise<Blob> {
+    return this.#states.export([this], options);
+  }
+
+  delete(options?: CallOptions): Promise<void> {
+    return this.#states.delete(this, options);
+  }
+
+  /** A string is a checkpoint's name where there is one of that name, else a revision's id. */
+  async #named(name: string, signal: AbortSignal | undefined): Promise<{ checkpoint: string } | { revision: string }> {
+    const checkpoints = await this.checkpoints({ ...(signal === undefined ? {} : { signal }) });
+    const isRevision = /^[0-9a-f]{32}$/.test(name) && !checkpoints.some((checkpoint) => checkpoint.name === name);
+    return isRevision ? { revision: name } : { checkpoint: name };
+  }
+
+  #tokens(revision: string | undefined, signal: AbortSignal | undefined): Promise<{ text: string; ids: number[]; offsets: number[] }> {
+    return this.#read({ command: "tokens", id: this.id, ...(revision === undefined ? {} : { revision }) }, signal);
+  }
+
+  async #read<T>(command: StateCommand, signal: AbortSignal | undefined): Promise<T> {
+    return (await this.#line.ask("read", { command }, { signal })) as T;
+  }
+
+  async #write<T>(command: StateCommand, signal: AbortSignal | undefined, evaluate = false): Promise<T> {
+    return (await this.#line.ask("write", { id: this.id, command, evaluate }, { signal })) as T;
+  }
+
+  async #change(command: StateCommand, signal: AbortSignal | undefined, evaluate = false): Promise<StateInfo> {
+    return this.#write<StateInfo>(command, signal, evaluate);
+  }
+}
