@@ -217,7 +217,8 @@ export class StateShelf {
   }
 }
 
-export const LIST_ALL = JSON.stringify({ command: "list", limit: Number.MAX_SAFE_INTEGER });
+/** The engine counts in 32 bits. */
+export const LIST_ALL = JSON.stringify({ command: "list", limit: 0xffff_ffff });
 
 const EMPTY: Commit = { states: [], revisions: [], requires: [], blocks: [], drafts: [], expects: null };
 

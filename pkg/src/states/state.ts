@@ -25,6 +25,7 @@ import type {
   Tokens,
   UpdateState,
 } from "../types.js";
+import { requireKinds } from "./arguments.js";
 import { withSeed, withSeeds } from "./json.js";
 import type { StateCommand } from "./requests.js";
 import type { StateLine, States } from "./states.js";
@@ -83,6 +84,7 @@ export class State {
   /** Adds text or tokens at the end. */
   async append(input: Input, options: AppendOptions = {}): Promise<StateInfo> {
     requireKnown(options, APPEND, "append");
+    requireKinds("append", options, { evaluate: "flag" });
     const { evaluate = true, signal } = options;
     const added = typeof input === "string" ? { text: input } : { tokens: Array.from(toTokenIds("input", input)) };
     return this.#change({ command: "append", id: this.id, ...added }, signal, evaluate);
@@ -94,6 +96,7 @@ export class State {
   async fork(first: number | ForkOptions = {}, second: ForkOptions = {}): Promise<State | State[]> {
     const [count, options] = typeof first === "number" ? [first, second] : [1, first];
     requireKnown(options, FORK, "fork");
+    requireKinds("fork", options, { name: "text" });
     const { at, name, signal } = options;
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new CacherError("invalid-argument", "count: must be a whole number of at least 1");
@@ -109,6 +112,7 @@ export class State {
 
   /** Gives where it stands a name; the same name again moves it. */
   async checkpoint(name: string, { signal }: CallOptions = {}): Promise<Checkpoint> {
+    requireKinds("checkpoint", { name }, { name: "text" });
     return this.#write<Checkpoint>({ command: "checkpoint", id: this.id, name }, signal);
   }
 
@@ -122,6 +126,8 @@ export class State {
    * so nothing is lost.
    */
   async rollback(to: RollbackTarget, { signal }: CallOptions = {}): Promise<StateInfo> {
+    if (typeof to === "object") requireKinds("rollback", to, { checkpoint: "text", revision: "text", steps: "count" });
+    else if (typeof to === "number") requireKinds("rollback", { steps: to }, { steps: "count" });
     const target = typeof to === "string" ? await this.#named(to, signal) : typeof to === "number" ? { steps: to } : to;
     return this.#change({ command: "rollback", id: this.id, to: target }, signal);
   }
@@ -129,6 +135,7 @@ export class State {
   /** Changes config, name, tags or metadata; recorded like any change. */
   async update(changes: UpdateState): Promise<StateInfo> {
     requireKnown(changes, UPDATE, "update");
+    requireKinds("update", changes, { config: "object", name: "textOrNull", tags: "texts", metadata: "object" });
     const { signal, ...others } = changes;
     return this.#change({ command: "update", id: this.id, ...others }, signal);
   }

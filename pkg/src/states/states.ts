@@ -25,6 +25,7 @@ import type {
   StatesEvent,
   StatesUsage,
 } from "../types.js";
+import { requireKinds } from "./arguments.js";
 import { withSeeds } from "./json.js";
 import type { StateRequest, StateRequestName, StateRequests } from "./requests.js";
 import { requirePolicy } from "./settings.js";
@@ -37,6 +38,9 @@ const CREATE = ["text", "tokens", "config", "name", "tags", "metadata", "persist
 const LIST = ["search", "tags", "pinned", "model", "sort", "order", "offset", "limit", "signal"] as const satisfies (keyof ListStates)[];
 const MERGE = ["strategy", "onConflict", "name", "tags", "persist", "evaluate", "signal"] as const satisfies (keyof MergeOptions)[];
 const EXPORT = ["format", "kv", "signal"] as const satisfies (keyof ExportOptions)[];
+
+const IMPORT = ["persist", "signal", "onProgress"] as const satisfies (keyof ImportOptions)[];
+const ATTRIBUTES = { config: "object", name: "text", tags: "texts", metadata: "object", persist: "flag", evaluate: "flag" } as const;
 
 /** Sends requests about states to the engine's host. */
 export class StateLine {
@@ -70,6 +74,7 @@ export class States {
   /** A new state of a text. */
   async create(options: CreateState = {}): Promise<State> {
     requireKnown(options, CREATE, "create");
+    requireKinds("create", options, { text: "text", ...ATTRIBUTES });
     const { evaluate = true, signal, tokens, ...others } = options;
     const command = { command: "create", ...others, ...(tokens === undefined ? {} : { tokens: Array.from(toTokenIds("tokens", tokens)) }) };
     return this.#handle(await this.#line.ask("create", { command, evaluate }, { signal }));
@@ -84,6 +89,16 @@ export class States {
   /** States as plain data, a page at a time. */
   async list(query: ListStates = {}): Promise<StateList> {
     requireKnown(query, LIST, "list");
+    requireKinds("list", query, {
+      search: "text",
+      tags: "texts",
+      pinned: "flag",
+      model: "text",
+      sort: ["updated", "created", "used", "name", "tokens"],
+      order: ["asc", "desc"],
+      offset: "count",
+      limit: "count",
+    });
     const { signal, ...others } = query;
     const list = (await this.#line.ask("read", { command: { command: "list", ...others } }, { signal })) as StateList;
     list.items.forEach(withSeeds);
@@ -109,6 +124,10 @@ export class States {
   /** One new state of several, which stay as they are. */
   async merge(states: readonly StateOrId[], options: MergeOptions = {}): Promise<State> {
     requireKnown(options, MERGE, "merge");
+    requireKinds("merge", options, { ...ATTRIBUTES, strategy: ["ours", "theirs", "concat", "best", "longest", "edit"] });
+    if (typeof options.onConflict !== "function") {
+      requireKinds("merge", options, { onConflict: ["error", "ours", "theirs", "base", "both"] });
+    }
     if (!Array.isArray(states)) throw new CacherError("invalid-argument", "states: must be an array");
     const { strategy = "edit", onConflict = "error", evaluate = true, signal, ...others } = options;
     const command = { command: "merge", states: states.map(idOf), strategy, ...others };
@@ -139,10 +158,8 @@ export class States {
   /** One, several or all states as a file, with their histories. */
   async export(states?: readonly StateOrId[], options: ExportOptions = {}): Promise<Blob> {
     requireKnown(options, EXPORT, "export");
+    requireKinds("export", options, { format: ["binary", "json"], kv: "flag" });
     const { format = "binary", kv = true, signal } = options;
-    if (format !== "binary" && format !== "json") {
-      throw new CacherError("invalid-argument", `format: "${String(format)}" is not one of "binary", "json"`);
-    }
     return this.#line.ask("export", { ids: states?.map(idOf) ?? null, format, kv }, { signal });
   }
 
@@ -150,7 +167,10 @@ export class States {
    * Takes in the states of a file, all or none. An id that is taken here becomes
    * another. What the model has to compute anew, it computes when a state is used.
    */
-  async import(file: FileData, { persist = true, signal, onProgress }: ImportOptions = {}): Promise<State[]> {
+  async import(file: FileData, options: ImportOptions = {}): Promise<State[]> {
+    requireKnown(options, IMPORT, "import");
+    requireKinds("import", options, { persist: "flag" });
+    const { persist = true, signal, onProgress } = options;
     const blob = file instanceof Blob ? file : new Blob([file as Uint8Array<ArrayBuffer>]);
     const settings = { signal, ...(onProgress === undefined ? {} : { onEvent: onProgress }) };
     const infos = await this.#line.ask("import", { file: blob, persist }, settings);

@@ -4,13 +4,12 @@
  * Components show its fields and call its methods.
  */
 
-import { Cacher, type Dtype, type EngineOptions, type LoadProgress, type ModelSource } from "cacher-wasm";
+import { Cacher, type Dtype, type EngineOptions, type LoadProgress, type ModelSource, type StateGenerationResult } from "cacher-wasm";
 import { describeFailure, errorCode, type Failure } from "./failure.ts";
 import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
 import type { Settings } from "./settings.svelte.ts";
 import { Speed } from "./speed.svelte.ts";
-import { statesOf, type StateGenerationResult } from "./states/contract.ts";
 import type { OpenState } from "./states/open-state.svelte.ts";
 import { StateLibrary } from "./states/state-library.svelte.ts";
 import { describeEnd, formatRate } from "./words.ts";
@@ -162,7 +161,7 @@ export class Session {
     });
     this.#loaded = { model, dtype };
     this.speed.loaded(this.#engine, settings.model);
-    await this.states.attach(statesOf(this.#engine));
+    await this.states.attach(this.#engine.states);
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
   }

@@ -3,7 +3,7 @@
  * just follow one another: runs of them become one row until it is opened.
  */
 
-import type { GraphNode, StateGraph } from "./contract.ts";
+import type { GraphNode, StateGraph } from "cacher-wasm";
 
 export interface Row {
   /** Of its first revision. */

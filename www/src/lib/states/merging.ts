@@ -1,6 +1,6 @@
 /** What a merge could not decide, and the answers in the form that the merge takes. */
 
-import type { MergeConflict, MergeOptions } from "./contract.ts";
+import type { MergeConflict, MergeOptions } from "cacher-wasm";
 
 export interface Disagreement {
   conflicts: readonly MergeConflict[];

@@ -4,7 +4,7 @@
  */
 
 import type { EngineOptions } from "cacher-wasm";
-import type { HistoryEntry, State, StateGraph, StateInfo } from "./contract.ts";
+import type { HistoryEntry, State, StateGraph, StateInfo } from "cacher-wasm";
 import { cutIntoPieces, type Piece } from "./pieces.ts";
 import type { Work } from "./words.ts";
 

@@ -4,7 +4,7 @@
  */
 
 import { describeStateFailure, errorCode, type Failure } from "../failure.ts";
-import type { CreateState, ExportOptions, State, StateInfo, States, StatesUsage } from "./contract.ts";
+import type { CreateState, ExportOptions, State, StateInfo, States, StatesUsage } from "cacher-wasm";
 import { exportName, saveFile } from "./files.ts";
 import { OpenState } from "./open-state.svelte.ts";
 import { stateName } from "./words.ts";

@@ -1,10 +1,10 @@
 /** States, revisions and what happened to them, as people read them. */
 
 import { formatCount } from "../words.ts";
-import type { Change, HistoryEntry, JsonValue, Operation, StateInfo } from "./contract.ts";
+import type { Change, HistoryEntry, JsonValue, StateInfo, StateOperation } from "cacher-wasm";
 
 /** The letter marks a revision where there is no room for the word. */
-export const operations: Readonly<Record<Operation, { letter: string; word: string }>> = {
+export const operations: Readonly<Record<StateOperation, { letter: string; word: string }>> = {
   create: { letter: "C", word: "Created" },
   append: { letter: "A", word: "Appended" },
   generate: { letter: "G", word: "Generated" },
