@@ -80,7 +80,8 @@ async function compareGreedy(cachers, ids, count, nPositions) {
   const prompts = Array.from({ length: count }, (_, index) => ids.slice(index * distance, index * distance + promptLength));
   const tokens = {};
   for (const [dtype, cacher] of Object.entries(cachers)) {
-    const options = { temperature: 0, maxTokens, eosTokenIds: [] };
+    // The text was scored before: nothing of that may be reused.
+    const options = { temperature: 0, maxTokens, eosTokenIds: [], cachePrompt: false };
     const results = await Promise.all(prompts.map((prompt) => cacher.generate(prompt, options).result));
     tokens[dtype] = results.map((result) => result.tokens);
   }

@@ -5,7 +5,9 @@
  * Each page has a context of its own, hence a process and an empty storage of
  * its own.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { chromium as findChromium } from "../../scripts/lib/tools.mjs";
 
@@ -24,13 +26,28 @@ const FLAGS = [
 const PAGE = "benches/pages/index.html";
 const TIMEOUT_MS = 300_000;
 
+const options = async () => ({
+  executablePath: await findChromium(),
+  // Chromium refuses to sandbox itself for root.
+  chromiumSandbox: process.getuid?.() !== 0,
+  args: FLAGS,
+});
+
 export async function launch() {
-  return chromium.launch({
-    executablePath: await findChromium(),
-    // Chromium refuses to sandbox itself for root.
-    chromiumSandbox: process.getuid?.() !== 0,
-    args: FLAGS,
-  });
+  return chromium.launch(await options());
+}
+
+/** A browser with one context, whose storage is on disk and gone with it. */
+export async function launchProfile() {
+  const folder = mkdtempSync(join(tmpdir(), "bench-profile-"));
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  try {
+    const context = await chromium.launchPersistentContext(folder, await options());
+    return { context, close: () => context.close().finally(remove) };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 }
 
 /** Opens the page in a context; `bench` of page.js is a global in it. */

@@ -77,9 +77,31 @@ function own(recorder) {
   });
 }
 
+/** What states save: of memory where texts are forked, of time where one is taken up again. */
+function states(recorder) {
+  const rows = [];
+  for (const { dtype, threads, case: testCase, metric, samples } of recorder.find({ engine: "cacher", unit: "ratio" })) {
+    const forks = /^state (\d+ forks of \d+)$/.exec(testCase);
+    if (forks === null) continue;
+    // A fork has a block of 32 tokens of its own from its first own token on: only those that wrote nothing have a goal.
+    const goal = metric === "KV over the one's" ? { atMost: 1.3 } : {};
+    const value = median(samples.map((sample) => sample.value));
+    rows.push({ name: `${dtype}, ${threadsText(threads)}: ${forks[1]} tokens, ${metric}`, value, ...goal });
+  }
+  for (const restored of recorder.find({ engine: "cacher", metric: "to first token" })) {
+    const { model, dtype, threads, case: testCase } = restored;
+    const anew = recorder.find({ engine: "cacher", model, dtype, threads, case: testCase, metric: "computing it anew" })[0];
+    if (anew === undefined) continue;
+    const length = testCase.split(" ").at(-1);
+    const name = `${dtype}, ${threadsText(threads)}: speed of restoring ${length} tokens over computing them anew`;
+    rows.push({ name, value: ratio(anew, restored), atLeast: 5 });
+  }
+  return rows;
+}
+
 /** `{ name, value, goal, reached }` of every ratio that this run can tell; `reached` is null without a goal. */
 export function goals(recorder) {
-  return [...peers(recorder), ...own(recorder)]
+  return [...peers(recorder), ...own(recorder), ...states(recorder)]
     .filter(({ value }) => value !== undefined)
     .map(({ name, value, atLeast, atMost }) => {
       if (atLeast !== undefined) return { name, value, goal: `≥ ${atLeast}`, reached: value >= atLeast };

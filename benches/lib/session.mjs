@@ -11,15 +11,24 @@ import { measureLoads } from "./loads.mjs";
 import { Recorder, median } from "./recorder.mjs";
 import { describeMachine, writeResults } from "./results.mjs";
 import { measureRounds } from "./rounds.mjs";
+import { measureStates } from "./states.mjs";
 import { report } from "./table.mjs";
-import { chooseVariants } from "./variants.mjs";
+import { chooseStateVariants, chooseVariants } from "./variants.mjs";
 
 const RESULTS = "benches/results";
 
 /** How much is done; `seconds` is when the last round may begin, though there is always one. */
 const EXTENT = {
-  quick: { loads: { repeats: 1, onePerEngine: true }, rounds: 3, seconds: 40, maxTokens: 16 },
-  full: { loads: { repeats: 2, onePerEngine: false }, rounds: 5, seconds: 420, maxTokens: 32 },
+  quick: {
+    loads: { repeats: 1, onePerEngine: true },
+    speed: { rounds: 3, seconds: 40, maxTokens: 16 },
+    states: { rounds: 1, lengths: [512] },
+  },
+  full: {
+    loads: { repeats: 2, onePerEngine: false },
+    speed: { rounds: 5, seconds: 420, maxTokens: 32 },
+    states: { rounds: 5, lengths: [128, 512, 900] },
+  },
 };
 
 /** A long text for the tokenizers: this project's own. */
@@ -44,15 +53,25 @@ export async function runBenchmark(options) {
   const recorder = new Recorder();
   const site = await serve(root);
   let variants = chooseVariants(options);
-  let speeds;
+  const stateVariants = chooseStateVariants(options);
+  const speeds = { one: [], two: [] };
+  const addSpeeds = ({ one, two }) => {
+    speeds.one.push(...one);
+    speeds.two.push(...two);
+  };
   try {
-    if (!options.noLoads) {
+    if (!options.noLoads && variants.length > 0) {
       const refused = await measureLoads({ ...extent.loads, site, recorder, variants });
       variants = variants.filter((variant) => !refused.includes(variant));
       console.log(`  loads measured after ${seconds(start)}`);
     }
-    const rounds = options.rounds ?? extent.rounds;
-    speeds = await measureRounds({ ...extent, site, recorder, variants, rounds, text: longText() });
+    const asked = options.rounds === undefined ? {} : { rounds: options.rounds };
+    if (variants.length > 0) {
+      addSpeeds(await measureRounds({ ...extent.speed, ...asked, site, recorder, variants, text: longText() }));
+    }
+    if (stateVariants.length > 0) {
+      addSpeeds(await measureStates({ ...extent.states, ...asked, site, recorder, variants: stateVariants }));
+    }
   } finally {
     await site.close();
   }

@@ -62,6 +62,23 @@ function table(rows, model, columns) {
   return markdown([model, ...used.map(([title]) => title)], lines.filter((line) => line.slice(1).some((cell) => cell !== "")));
 }
 
+/** A row for each figure of states, a column for each variant. */
+function statesTable(rows) {
+  const prefix = "state ";
+  const figures = new Map();
+  const variants = new Set();
+  for (const { case: testCase, metric, unit, median, ...row } of rows) {
+    if (!testCase.startsWith(prefix)) continue;
+    const title = `${testCase.slice(prefix.length)}: ${metric}${unit === "ratio" ? "" : `, ${unit}`}`;
+    if (!figures.has(title)) figures.set(title, new Map());
+    figures.get(title).set(nameOf(row), round(median));
+    variants.add(nameOf(row));
+  }
+  if (figures.size === 0) return undefined;
+  const cells = (values) => [...variants].map((variant) => values.get(variant) ?? "");
+  return markdown([GPT2, ...variants], [...figures].map(([title, values]) => [title, ...cells(values)]));
+}
+
 /** The whole report. */
 export function report({ machine, date, readGBps, readGBpsTwoThreads, results, goals, notices }) {
   const versions = new Map(results.map(({ engine, version }) => [ENGINES[engine].label, version]));
@@ -77,6 +94,8 @@ export function report({ machine, date, readGBps, readGBpsTwoThreads, results, g
       if (text !== undefined) lines.push(`**${TITLES[name]}**`, "", text, "");
     }
   }
+  const states = statesTable(results);
+  if (states !== undefined) lines.push("**States**", "", states, "");
   if (goals.length > 0) {
     const reached = { true: "reached", false: "not reached", null: "" };
     const rows = goals.map(({ name, value, goal, reached: is }) => [name, `${round(value)}`, goal ?? "", reached[is]]);

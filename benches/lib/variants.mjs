@@ -16,6 +16,9 @@ export const ENGINES = {
   wllama: { label: "wllama", package: "benches/node_modules/@wllama/wllama" },
 };
 
+/** The part of the benchmark that is about states. */
+export const STATES = "states";
+
 /** The version of an engine's package. */
 export function versionOf(engine) {
   const path = join(root, ENGINES[engine].package, "package.json");
@@ -98,6 +101,15 @@ export function chooseVariants({ quick, only, dtypes }) {
     version: versionOf(variant.engine),
     prompts: quick ? quickPrompts : variant.prompts,
   }));
+}
+
+/** The variants whose states are measured: the default format's, in a quick run with one thread. */
+export function chooseStateVariants({ quick, only, dtypes }) {
+  if (only !== undefined && !only.includes(STATES)) return [];
+  const threads = quick ? [1] : [1, 2];
+  return threads
+    .map((count) => ({ ...cacher(GPT2, "q8", count), version: versionOf("cacher") }))
+    .filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype));
 }
 
 /** "Cacher q8, 2 threads". */

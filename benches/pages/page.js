@@ -52,4 +52,6 @@ globalThis.bench = {
   generate: (...args) => engine.generate(...args),
   together: (...args) => engine.together(...args),
   tokenize: (...args) => engine.tokenize(...args),
+  /** What states.js does. */
+  states: async (name, ...args) => (await import("./states.js"))[name](...args),
 };

@@ -7,10 +7,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { root } from "../../scripts/lib/process.mjs";
+import { parseArguments } from "../lib/arguments.mjs";
 import { goals } from "../lib/goals.mjs";
 import { Recorder, ratio } from "../lib/recorder.mjs";
 import { problemsOf } from "../lib/results.mjs";
 import { report } from "../lib/table.mjs";
+import { chooseStateVariants, chooseVariants } from "../lib/variants.mjs";
 
 const cacher = { engine: "cacher", version: "1.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
 const peer = { engine: "transformers", version: "4.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
@@ -23,6 +25,24 @@ function recorded() {
     recorder.add(cacher, at(round), 180 * speed);
     recorder.add(peer, at(round), 25 * speed);
   }
+  return recorder;
+}
+
+/** Figures of states, likewise. */
+function recordedStates() {
+  const recorder = new Recorder();
+  const add = (round, testCase, metric, unit, value) => recorder.add(cacher, { case: testCase, metric, unit, round }, value);
+  for (const [round, speed] of [[1, 1], [2, 0.5]]) {
+    add(round, "state 20 forks of 512", "KV over the one's", "ratio", 1);
+    add(round, "state 20 forks of 512", "KV over the one's, each 8 tokens on", "ratio", 2.25);
+    add(round, "state restore 512", "to first token", "ms", 60 / speed);
+    add(round, "state restore 512", "computing it anew", "ms", 720 / speed);
+    add(round, "state restore 128", "to first token", "ms", 40 / speed);
+    add(round, "state restore 128", "computing it anew", "ms", 160 / speed);
+    add(round, "state restore 900", "to first token", "ms", 80 / speed);
+  }
+  // The same metric, of a loading.
+  recorder.add(cacher, { case: "warm load", metric: "to first token", unit: "ms", round: 1 }, 500);
   return recorder;
 }
 
@@ -53,6 +73,32 @@ test("a goal says whether it was reached", () => {
   assert.deepEqual(goal, { name: "q8 decode at 8, over transformers.js q8, 1 thread", value: 7.2, goal: "≥ 6", reached: true });
 });
 
+test("forks that wrote nothing, and restoring, have goals", () => {
+  const figures = goals(recordedStates()).map(({ name, value, goal, reached }) => [name.replace("q8, 1 thread: ", ""), value, goal, reached]);
+  assert.deepEqual(figures, [
+    ["20 forks of 512 tokens, KV over the one's", 1, "≤ 1.3", true],
+    ["20 forks of 512 tokens, KV over the one's, each 8 tokens on", 2.25, null, null],
+    ["speed of restoring 512 tokens over computing them anew", 12, "≥ 5", true],
+    ["speed of restoring 128 tokens over computing them anew", 4, "≥ 5", false],
+  ]);
+});
+
+test("states can be measured alone, and are with all else", () => {
+  const engines = (options) => [...new Set(chooseVariants(options).map(({ engine }) => engine))];
+  const threads = (options) => chooseStateVariants(options).map(({ dtype, threads }) => `${dtype} ${threads}`);
+  for (const [args, expectedEngines, expectedStates] of [
+    [["--only=states"], [], ["q8 1", "q8 2"]],
+    [["--only=states,cacher", "--quick"], ["cacher"], ["q8 1"]],
+    [["--only=cacher"], ["cacher"], []],
+    [["--only=states", "--dtype=q4"], [], []],
+    [[], ["cacher", "transformers", "wllama"], ["q8 1", "q8 2"]],
+  ]) {
+    const options = parseArguments(args);
+    assert.deepEqual([engines(options), threads(options)], [expectedEngines, expectedStates], args.join(" "));
+  }
+  assert.throws(() => parseArguments(["--only=state"]), /There is no engine "state"/);
+});
+
 test("complete results have no problem, and each fault is named", () => {
   assert.deepEqual(problemsOf(results(recorded())), []);
   const faulty = results(recorded());
@@ -74,6 +120,14 @@ test("the report has a line for each variant and what was left out", () => {
   assert.match(text, /\| Cacher q8, 1 thread \| 135 \|/);
   assert.match(text, /\| transformers.js q8, 1 thread \| 18.8 \|/);
   assert.match(text, /^- skipped something$/m);
+  assert.doesNotMatch(text, /States/);
+});
+
+test("the report has a line for each figure of states", () => {
+  const text = report(results(recordedStates()));
+  assert.match(text, /\*\*States\*\*\n\n\| gpt2-124m \| Cacher q8, 1 thread \|/);
+  assert.match(text, /\| 20 forks of 512: KV over the one's \| 1 \|/);
+  assert.match(text, /\| restore 512: to first token, ms \| 90 \|/);
 });
 
 test("the results in the repository are complete", { skip: !existsSync(join(root, "benches/results/latest.json")) }, () => {

@@ -3,20 +3,28 @@
  */
 import { Cacher } from "/pkg/dist/index.js";
 
-/** Greedy where nothing is sampled, and never stopping early: a random model ends a text at any time. */
+/**
+ * Greedy where nothing is sampled, never stopping early, as a random model ends
+ * a text at any time, and computing every prompt anew.
+ */
 const toOptions = ({ maxTokens, sample, seed = 0 }) => ({
   maxTokens,
   seed,
   eosTokenIds: [],
+  cachePrompt: false,
   ...(sample ? {} : { temperature: 0 }),
 });
 
 const toTimes = ({ timings, tokens }) => ({ ...timings, tokens: tokens.length });
 
-export async function start(variant) {
-  const { source, dtype, threads } = variant;
+/** The package with the variant's model. */
+export function load({ source, dtype, threads }, more) {
   const model = new URL(source, location.origin).href;
-  const cacher = await Cacher.load({ model, dtype, threads });
+  return Cacher.load({ model, dtype, threads, ...more });
+}
+
+export async function start(variant) {
+  const cacher = await load(variant);
   return {
     facts: { weightBytes: cacher.model.weightBytes, parameters: cacher.model.parameters },
 

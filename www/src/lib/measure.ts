@@ -27,8 +27,10 @@ export async function measure(engine: Cacher, signal: AbortSignal): Promise<Spee
     const message = `This model reads ${nPositions} tokens at most, the measurement needs ${PROMPT_TOKENS + NEW_TOKENS}`;
     throw Object.assign(new Error(message), { code: "invalid-argument" });
   }
+  // Every prompt is computed anew, whatever of it an earlier measurement has left.
+  const options = { temperature: 0, eosTokenIds: [], cachePrompt: false, signal };
   const run = (number: number, { prompt, length }: typeof WARM_UP) =>
-    engine.generate(promptOf(prompt, number, vocabSize), { temperature: 0, maxTokens: length, eosTokenIds: [], signal }).result;
+    engine.generate(promptOf(prompt, number, vocabSize), { ...options, maxTokens: length }).result;
 
   await run(0, WARM_UP);
   const runs: Speeds[] = [];
@@ -41,7 +43,7 @@ export async function measure(engine: Cacher, signal: AbortSignal): Promise<Spee
   return { prefill: median(runs.map(({ prefill }) => prefill)), decode: median(runs.map(({ decode }) => decode)) };
 }
 
-/** Tokens of any kind: what they say makes no difference. Each run begins differently, so that it can reuse nothing. */
+/** Tokens of any kind: what they say makes no difference. */
 function promptOf(length: number, run: number, vocabSize: number): number[] {
   return Array.from({ length }, (_, position) => (1 + run * 101 + position * 37) % vocabSize);
 }
