@@ -74,7 +74,7 @@ pub enum Error {
     CheckpointNotFound { name: String },
 
     /// A merge that needs a decision.
-    #[error("the merge has {} conflicts", conflicts.as_array().map_or(0, Vec::len) + keys.len())]
+    #[error("the merge has conflicts in {} places of the text and {} keys", conflicts.as_array().map_or(0, Vec::len), keys.len())]
     MergeConflict {
         /// The conflicting texts, as `MergeConflict`s.
         conflicts: serde_json::Value,

@@ -330,10 +330,10 @@ export interface MergeOptions extends CallOptions {
    * What becomes of changes that contradict each other. `"error"`: code
    * `merge-conflict`, with them in `details.conflicts` and the keys of config and
    * metadata in `details.keys`. A function is asked about each place of the text;
-   * keys are then the first state's. Default: `"error"`.
+   * keys are then those of the first state that changed them. Default: `"error"`.
    */
   onConflict?: OnConflict | ((conflict: MergeConflict) => Resolution | Promise<Resolution>);
-  /** Default: the first state's. */
+  /** Default: that of the state whose text was chosen, else the first's. */
   name?: string;
   /** Default: all states' but for those that one of them has taken out. */
   tags?: readonly string[];
@@ -418,7 +418,7 @@ export interface StatesOptions {
   persist?: boolean;
   /** KV blocks of all texts in memory, in bytes. Default: 134,217,728 (128 MiB). */
   kvCacheBytes?: number;
-  /** Most time between two savings of a text that is being written. Default: 500. */
+  /** Least time between two savings of a text that is being written, in milliseconds. Default: 500. */
   saveIntervalMs?: number;
   /** How long to wait for another tab that works on a state. Default: 3,000. */
   lockWaitMs?: number;
