@@ -435,12 +435,20 @@ impl Generation {
 
     fn tokens_before_stop(&self) -> Result<Vec<u32>> {
         let mut bytes = 0;
-        let mut kept = Vec::new();
+        let mut kept: Vec<u32> = Vec::new();
         for &token in &self.history[self.prompt_len..] {
             let token_bytes = self.token_bytes(token).unwrap_or_default();
             let room = self.text_bytes - bytes;
             if token_bytes.len() > room {
-                let rest = String::from_utf8_lossy(&token_bytes[..room]);
+                let mut rest = token_bytes[..room].to_vec();
+                // The character that is cut may have begun in tokens before.
+                while rest.first().is_some_and(|byte| byte & 0xC0 == 0x80)
+                    && let Some(before) = kept.pop()
+                {
+                    let before = self.token_bytes(before).unwrap_or_default();
+                    rest.splice(..0, before);
+                }
+                let rest = String::from_utf8_lossy(&rest);
                 if let (false, Some(tokenizer)) = (rest.is_empty(), &self.tokenizer) {
                     kept.extend(tokenizer.encode(&rest, false)?.ids);
                 }

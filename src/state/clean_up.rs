@@ -36,7 +36,10 @@ impl States {
         oldest.sort_by(|a, b| used(a).cmp(&used(b)).then(a.record.id.cmp(&b.record.id)));
         let mut count = self.iter().filter(|state| state.persist).count();
         let mut uses: HashMap<BlockName, usize> = HashMap::new();
-        if policy.max_bytes.is_some() {
+        // Most often all of it fits.
+        let all = self.storage.blocks.len() as u64 * block_bytes;
+        let max_bytes = policy.max_bytes.filter(|most| all > *most);
+        if max_bytes.is_some() {
             for state in self.iter() {
                 for name in self.stored_blocks_of(state)? {
                     *uses.entry(name).or_default() += 1;
@@ -47,14 +50,14 @@ impl States {
         let mut doomed = Vec::new();
         for state in oldest {
             let too_many = policy.max_states.is_some_and(|most| count > most);
-            let too_large = policy.max_bytes.is_some_and(|most| bytes > most);
+            let too_large = max_bytes.is_some_and(|most| bytes > most);
             let too_old = policy
                 .max_age_ms
                 .is_some_and(|most| now.saturating_sub(used(state)) > most);
             if !(too_many || too_large || too_old) {
                 continue;
             }
-            let own = match policy.max_bytes {
+            let own = match max_bytes {
                 Some(_) => self.stored_blocks_of(state)?,
                 None => Default::default(),
             };

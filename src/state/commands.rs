@@ -357,12 +357,7 @@ impl States {
             }
             Command::Diff { a, b } => to_json(&self.diff(&a, &b, tokenizer)?),
             Command::Merge(command) => {
-                let names = command.name.iter().chain(command.tags.iter().flatten());
-                for name in names {
-                    check_name("name", name)?;
-                }
-                let n_positions = model.config().n_positions;
-                let id = self.merge(command, n_positions, tokenizer, now)?;
+                let id = self.merge(command, model.config(), tokenizer, now)?;
                 to_json(&self.info(&id, tokenizer)?)
             }
             Command::CommonLength { ids } => to_json(&self.common_len(&ids)?),

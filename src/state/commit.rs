@@ -56,6 +56,8 @@ pub struct StateWrite {
     pub version: u64,
     pub fence: u64,
     pub record: Option<Vec<u8>>,
+    /// How often the state had been changed.
+    pub(super) changes: u64,
 }
 
 /// A generation that is going on: what would be lost with the tab.
@@ -76,6 +78,7 @@ impl States {
         let mut revisions = BTreeSet::new();
         let mut requires = BTreeSet::new();
         let mut new_blocks = BTreeSet::new();
+        let mut by_root: HashMap<BlockName, HashSet<RevisionId>> = HashMap::new();
         for id in ids {
             let Some(state) = self.states.get(id) else {
                 continue;
@@ -87,18 +90,23 @@ impl States {
             for checkpoint in &state.record.checkpoints {
                 self.add_unstored(&checkpoint.revision, &mut revisions, &mut requires);
             }
-            let history = revisions.iter().chain([&state.record.head]);
-            for name in self.full_blocks(self.root(state), history)? {
-                if !self.storage.blocks.contains(&name) && blocks.get(&name).is_some() {
-                    new_blocks.insert(name);
-                }
-            }
+            by_root
+                .entry(self.root(state))
+                .or_default()
+                .insert(state.record.head.clone());
             commit.states.push(StateWrite {
                 id: id.clone(),
                 version: state.version,
                 fence: state.fence,
                 record: Some(record::seal_json(Kind::State, &self.with_snapshot(id)?)?),
+                changes: state.changes,
             });
+        }
+        for (root, mut history) in by_root {
+            history.extend(revisions.iter().cloned());
+            let mut names = self.full_blocks(root, &history)?;
+            names.retain(|name| !self.storage.blocks.contains(name) && blocks.get(name).is_some());
+            new_blocks.extend(names);
         }
         for id in revisions {
             let json = self.revisions.node(&id)?.revision.to_json()?;
@@ -107,11 +115,11 @@ impl States {
         }
         commit.requires = requires.into_iter().collect();
         commit.new_blocks = new_blocks.into_iter().collect();
-        self.add_deletions(&mut commit);
+        self.add_deletions(&mut commit)?;
         Ok((commit != Commit::default()).then_some(commit))
     }
 
-    fn add_deletions(&self, commit: &mut Commit) {
+    fn add_deletions(&self, commit: &mut Commit) -> Result<()> {
         let storage = &self.storage;
         for (id, version, fence) in &storage.deleted {
             commit.states.push(StateWrite {
@@ -119,12 +127,16 @@ impl States {
                 version: *version,
                 fence: *fence,
                 record: None,
+                changes: 0,
             });
         }
-        let dead = storage.dead_revisions.iter();
-        commit.revisions.extend(dead.map(|id| (id.clone(), None)));
-        commit.dead_blocks = storage.dead_blocks.iter().copied().collect();
-        if !commit.dead_blocks.is_empty() || !storage.dead_revisions.is_empty() {
+        let (revisions, blocks) = self.dead()?;
+        let deletes_parts = !revisions.is_empty() || !blocks.is_empty();
+        commit
+            .revisions
+            .extend(revisions.into_iter().map(|id| (id, None)));
+        commit.dead_blocks = blocks;
+        if deletes_parts {
             let kept = self.states.values().filter(|state| state.version > 0);
             let mut known: Vec<_> = kept
                 .map(|state| (state.record.id.clone(), state.version))
@@ -133,6 +145,46 @@ impl States {
             known.extend(deleted.map(|(id, version, _)| (id.clone(), *version)));
             commit.expects = Some(known);
         }
+        Ok(())
+    }
+
+    /// What is to be deleted from storage: what died with its state, unless a
+    /// state that came since then has it too.
+    fn dead(&self) -> Result<(Vec<RevisionId>, Vec<BlockName>)> {
+        let storage = &self.storage;
+        if storage.dead_revisions.is_empty() && storage.dead_blocks.is_empty() {
+            return Ok(Default::default());
+        }
+        let (revisions, blocks) = self.live()?;
+        let dead_revisions = storage.dead_revisions.iter();
+        let dead_blocks = storage.dead_blocks.iter();
+        Ok((
+            dead_revisions
+                .filter(|id| !revisions.contains(*id))
+                .cloned()
+                .collect(),
+            dead_blocks
+                .filter(|name| !blocks.contains(*name))
+                .copied()
+                .collect(),
+        ))
+    }
+
+    /// The revisions and the full blocks that states have.
+    fn live(&self) -> Result<(HashSet<RevisionId>, HashSet<BlockName>)> {
+        let mut heads: HashMap<BlockName, Vec<RevisionId>> = HashMap::new();
+        for state in self.states.values() {
+            let heads = heads.entry(self.stored_root(state)).or_default();
+            heads.extend(state.record.heads().cloned());
+        }
+        let mut revisions = HashSet::new();
+        let mut blocks = HashSet::new();
+        for (root, heads) in heads {
+            let history = self.revisions.ancestry(heads);
+            blocks.extend(self.full_blocks(root, &history)?);
+            revisions.extend(history);
+        }
+        Ok((revisions, blocks))
     }
 
     /// The record to store: with the copy of what the head says.
@@ -178,25 +230,18 @@ impl States {
     }
 
     /// Names of the full blocks of revisions' texts.
-    pub(super) fn full_blocks<'r>(
+    pub(super) fn full_blocks(
         &self,
         root: BlockName,
-        revisions: impl IntoIterator<Item = &'r RevisionId>,
+        revisions: &HashSet<RevisionId>,
     ) -> Result<HashSet<BlockName>> {
-        let mut names = HashSet::new();
-        for id in revisions {
-            let tokens = self.revisions.tokens(id)?;
-            let full = tokens.len() / BLOCK_TOKENS * BLOCK_TOKENS;
-            names.extend(root.chain(&tokens[..full]));
-        }
-        Ok(names)
+        let blocks = self.revisions.full_blocks(root, revisions)?;
+        Ok(blocks.into_iter().map(|block| block.name).collect())
     }
 
     /// All that a state's history has.
     pub(super) fn history_of(&self, state: &State) -> HashSet<RevisionId> {
-        let checkpoints = state.record.checkpoints.iter().map(|c| c.revision.clone());
-        let heads = checkpoints.chain([state.record.head.clone()]);
-        self.revisions.ancestry(heads)
+        self.revisions.ancestry(state.record.heads().cloned())
     }
 
     /// What the names of a state's blocks in storage begin with.
@@ -220,24 +265,35 @@ impl States {
             model: fingerprint.clone(),
         };
         for write in &commit.states {
+            let deleted = &mut self.storage.deleted;
             if write.record.is_none() {
-                self.storage.deleted.retain(|(id, ..)| *id != write.id);
+                deleted.retain(|(id, ..)| *id != write.id);
+            } else if let Some(entry) = deleted.iter_mut().find(|(id, ..)| *id == write.id) {
+                // Deleted while it was being written.
+                entry.1 = write.version + 1;
             } else if let Some(state) = self.states.get_mut(&write.id) {
                 state.version = write.version + 1;
-                state.dirty = false;
+                state.dirty = state.changes != write.changes;
                 let kv = state.record.kv.take().filter(|kv| kv.model == fingerprint);
                 state.record.kv = Some(kv.unwrap_or_else(|| plain.clone()));
             }
         }
         for (id, content) in &commit.revisions {
             match content {
-                Some(_) => self.revisions.set_stored(id),
+                Some(_) if self.revisions.get(id).is_some() => self.revisions.set_stored(id),
+                Some(_) => {
+                    self.storage.dead_revisions.insert(id.clone());
+                }
                 None => {
                     self.storage.dead_revisions.remove(id);
                 }
             }
         }
         self.storage.blocks.extend(&commit.new_blocks);
+        if !self.storage.deleted.is_empty() {
+            // Whether a state that is left needs them is seen at the next commit.
+            self.storage.dead_blocks.extend(&commit.new_blocks);
+        }
         for name in &commit.dead_blocks {
             self.storage.dead_blocks.remove(name);
             self.storage.blocks.remove(name);
@@ -294,9 +350,7 @@ impl States {
     /// those of [`record::unseal`].
     pub fn revisions_of(&self, sealed: &[u8]) -> Result<Vec<String>> {
         let record: StateRecord = record::unseal_json(Kind::State, sealed)?;
-        let checkpoints = record.checkpoints.iter().map(|c| &c.revision);
-        let named = checkpoints.chain([&record.head]);
-        let missing = named.filter(|id| self.revisions.get(id).is_none());
+        let missing = record.heads().filter(|id| self.revisions.get(id).is_none());
         Ok(missing.map(RevisionId::to_string).collect())
     }
 
@@ -345,6 +399,8 @@ impl States {
     /// Errors: those of [`record::unseal`]; `invalid-state-file`.
     pub fn read_state(&mut self, id: &str, version: u64, fence: u64, sealed: &[u8]) -> Result<()> {
         let mut record: StateRecord = record::unseal_json(Kind::State, sealed)?;
+        // Another tab has written it after it was deleted here: it stays.
+        self.storage.deleted.retain(|(deleted, ..)| deleted != id);
         if record.id != id {
             let what = format!("the record of state {id} is that of {}", record.id);
             return Err(crate::Error::InvalidStateFile(what));
@@ -388,6 +444,8 @@ impl States {
     /// A state that another tab has deleted, or written anew: what was not
     /// stored of it here becomes a state of its own; its id.
     pub fn lose(&mut self, id: &str, now: u64) -> Result<Option<String>> {
+        // To delete it is no longer in our hands.
+        self.storage.deleted.retain(|(deleted, ..)| deleted != id);
         let Some(state) = self.states.remove(id) else {
             return Ok(None);
         };
@@ -440,8 +498,9 @@ impl States {
             self.get(id)?;
         }
         for id in ids {
+            // One that was never stored may be on its way there.
             if let Some(state) = self.states.remove(id)
-                && state.version > 0
+                && state.persist
             {
                 let entry = (id.clone(), state.version, state.fence);
                 self.storage.deleted.push(entry);
@@ -453,22 +512,16 @@ impl States {
     /// Forgets the revisions that no state needs, and the blocks in storage that
     /// are of no state's text.
     pub fn collect_garbage(&mut self, blocks: &mut BlockTable) -> Result<()> {
-        let mut kept = HashSet::new();
-        let mut by_root: HashMap<BlockName, HashSet<RevisionId>> = HashMap::new();
-        for state in self.states.values() {
-            let history = self.history_of(state);
-            by_root
-                .entry(self.stored_root(state))
-                .or_default()
-                .extend(history.iter().cloned());
-            kept.extend(history);
-        }
-        let mut dead_blocks = self.storage.blocks.clone();
-        for (root, history) in &by_root {
-            for name in self.full_blocks(*root, history)? {
-                dead_blocks.remove(&name);
-            }
-        }
+        let (kept, live_blocks) = self.live()?;
+        let dead_blocks: HashSet<BlockName> = self
+            .storage
+            .blocks
+            .difference(&live_blocks)
+            .copied()
+            .collect();
+        self.storage.dead_revisions.retain(|id| !kept.contains(id));
+        let dead = &mut self.storage.dead_blocks;
+        dead.retain(|name| !live_blocks.contains(name));
         for (id, node) in self.revisions.retain(&kept) {
             if node.stored {
                 self.storage.dead_revisions.insert(id);
@@ -525,3 +578,7 @@ pub struct MissingBlock {
     pub depth: usize,
     pub tokens: Vec<u32>,
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

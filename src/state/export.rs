@@ -16,6 +16,7 @@
 //! indented, without blocks, with the texts for people to read and the SHA-256 of
 //! the rest.
 
+use super::import::MAX_MANIFEST_BYTES;
 use super::record::to_json;
 use super::revision::{ModelRef, Revision, RevisionId};
 use super::states::{StateRecord, States};
@@ -24,7 +25,7 @@ use crate::model::{BlockName, BlockTable};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Version of both kinds of file.
 pub const VERSION: u32 = 1;
@@ -102,7 +103,10 @@ impl States {
             state.text = tokenizer.map(|t| t.decode(tokens)).transpose()?;
         }
         manifest.sha256 = Some(manifest.digest()?);
-        serde_json::to_vec_pretty(&manifest).map_err(|error| Error::Internal(error.to_string()))
+        let json = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        check_size(json.len())?;
+        Ok(json)
     }
 
     /// Begins a binary file: its first bytes, and what is to come. With `kv`,
@@ -116,18 +120,21 @@ impl States {
     ) -> Result<(Vec<u8>, Export)> {
         let mut manifest = self.manifest(ids, now)?;
         let mut names = BTreeSet::new();
-        if kv {
-            for id in ids {
-                let state = self.get(id)?;
-                for name in self.full_blocks(self.root(state), &self.history_of(state))? {
-                    if blocks.get(&name).is_some() || self.storage.blocks.contains(&name) {
-                        names.insert(name);
-                    }
-                }
-            }
+        let mut heads: HashMap<BlockName, Vec<RevisionId>> = HashMap::new();
+        for id in ids.iter().filter(|_| kv) {
+            let state = self.get(id)?;
+            let heads = heads.entry(self.root(state)).or_default();
+            heads.extend(state.record.heads().cloned());
+        }
+        for (root, heads) in heads {
+            let known =
+                |name: &BlockName| blocks.get(name).is_some() || self.storage.blocks.contains(name);
+            let all = self.full_blocks(root, &self.revisions.ancestry(heads))?;
+            names.extend(all.into_iter().filter(known));
         }
         manifest.blocks = names.len() as u32;
         let json = to_json(&manifest)?;
+        check_size(json.len())?;
         let packed = lz4_flex::block::compress(&json);
         let mut head = Vec::with_capacity(HEADER_BYTES + packed.len());
         head.extend_from_slice(MAGIC);
@@ -144,11 +151,11 @@ impl States {
 
     fn manifest(&self, ids: &[String], now: u64) -> Result<Manifest> {
         let mut states = Vec::new();
-        let mut history: HashSet<RevisionId> = HashSet::new();
+        let mut heads = Vec::new();
         let unique: BTreeSet<&String> = ids.iter().collect();
         for id in unique {
             let state = self.get(id)?;
-            history.extend(self.history_of(state));
+            heads.extend(state.record.heads().cloned());
             states.push(ExportedState {
                 record: StateRecord {
                     kv: None,
@@ -158,7 +165,7 @@ impl States {
                 text: None,
             });
         }
-        let order = self.revisions.in_order(&history);
+        let order = self.revisions.in_order(&self.revisions.ancestry(heads));
         let revisions: Result<_> = order
             .iter()
             .map(|id| Ok(self.revisions.node(id)?.revision.clone()))
@@ -176,6 +183,15 @@ impl States {
             sha256: None,
         })
     }
+}
+
+/// What could not be read back is not written.
+fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MAX_MANIFEST_BYTES {
+        let reason = "are too many, or have too long histories, for one file";
+        return Err(Error::argument("states", reason));
+    }
+    Ok(())
 }
 
 impl Export {

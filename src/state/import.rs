@@ -14,21 +14,25 @@ use super::export::{
     BLOCK_HEADER_BYTES, ExportedState, FORMAT, HASH_BYTES, HEADER_BYTES, MAGIC, Manifest, VERSION,
 };
 use super::record::from_json;
-use super::revision::check_name;
+use super::revision::{RevisionId, check_name};
 use super::revisions::Revisions;
 use super::states::{KvRoot, MAX_CHECKPOINTS, StateRecord, States, fresh_id};
 use crate::error::{Error, Result};
-use crate::model::kv::BLOCK_TOKENS;
 use crate::model::{BlockName, BlockTable, KvCache};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// Largest manifest, as JSON.
-pub const MAX_MANIFEST_BYTES: usize = 256 << 20;
+/// Largest manifest, as JSON. What it holds takes up to 16 times that in memory.
+pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
 /// LZ4 cannot do better than this.
 const MAX_RATIO: usize = 255;
 /// Most states in a file.
 pub const MAX_STATES: usize = 100_000;
+/// Most tokens that a file's states have together. Histories share theirs, so a
+/// small file could name any number.
+pub const MAX_TOTAL_TOKENS: usize = 32 << 20;
+/// Most imported files that a file's states may have come from themselves.
+const MAX_ROOTS: usize = 1000;
 /// Largest block of any model: 32 positions of 64 layers of 8192 numbers in
 /// f32, keys and values.
 const MAX_BLOCK_BYTES: usize = 32 * 64 * 8192 * 4 * 2;
@@ -85,6 +89,7 @@ impl Import {
         blocks: &mut BlockTable,
     ) -> Result<()> {
         self.pending.extend_from_slice(bytes);
+        let mut read = 0;
         if self.manifest.is_none() {
             let Some((manifest, used)) = read_manifest(&self.pending)? else {
                 return Ok(());
@@ -96,47 +101,51 @@ impl Import {
                 self.places = places(&manifest, states.imported_root(origin))?;
             }
             self.manifest = Some(manifest);
-            self.consume(used);
+            read = used;
         }
         let total = self.manifest.as_ref().map_or(0, |manifest| manifest.blocks);
+        // Blocks of another model are passed over.
+        let fingerprint = self.manifest.as_ref().map(|m| &m.fingerprint[..]);
+        let most = match fingerprint == Some(states.fingerprint()) {
+            true => empty.block_bytes(),
+            false => MAX_BLOCK_BYTES,
+        };
         while self.blocks_read < total {
-            let Some((header, rest)) = self.pending.split_at_checked(BLOCK_HEADER_BYTES) else {
-                return Ok(());
+            let unread = &self.pending[read..];
+            let Some((header, rest)) = unread.split_at_checked(BLOCK_HEADER_BYTES) else {
+                break;
             };
             let len = u32::from_le_bytes([header[16], header[17], header[18], header[19]]);
             let len = len as usize;
-            if len > MAX_BLOCK_BYTES || header[20] > 1 {
+            if len > most || header[20] > 1 {
                 return Err(invalid("a block has an impossible size"));
             }
             let Some(content) = rest.get(..len) else {
-                return Ok(());
+                break;
             };
-            let name = BlockName::from_slice(&header[..16]);
-            if let (Some(place), false) = (self.places.remove(&name), content.is_empty()) {
+            if !content.is_empty() && fingerprint == Some(states.fingerprint()) {
                 let raw;
                 let content = if header[20] == 1 {
-                    raw = lz4_flex::block::decompress(content, empty.block_bytes())
-                        .map_err(|_| invalid("a block cannot be decompressed"))?;
+                    raw = decompress(content, empty.block_bytes(), "a block")?;
                     &raw
                 } else {
                     content
                 };
                 let block = empty.block_from(content)?;
-                blocks.add(place.parent, place.depth, &place.tokens, block);
+                let name = BlockName::from_slice(&header[..16]);
+                if let Some(place) = self.places.remove(&name) {
+                    blocks.add(place.parent, place.depth, &place.tokens, block);
+                }
             }
             self.blocks_read += 1;
-            self.consume(BLOCK_HEADER_BYTES + len);
+            read += BLOCK_HEADER_BYTES + len;
         }
-        if self.pending.len() > HASH_BYTES {
+        self.hash.update(&self.pending[..read]);
+        self.pending.drain(..read);
+        if self.blocks_read == total && self.pending.len() > HASH_BYTES {
             return Err(invalid("there are bytes after its end"));
         }
         Ok(())
-    }
-
-    /// Hashes and drops what has been read.
-    fn consume(&mut self, count: usize) {
-        self.hash.update(&self.pending[..count]);
-        self.pending.drain(..count);
     }
 
     /// The manifest and the file's name for its blocks, once every byte has
@@ -188,8 +197,10 @@ fn read_manifest(bytes: &[u8]) -> Result<Option<(Manifest, usize)>> {
     let Some(packed) = bytes.get(HEADER_BYTES..end) else {
         return Ok(None);
     };
-    let json = lz4_flex::block::decompress(packed, len)
-        .map_err(|_| invalid("its manifest cannot be decompressed"))?;
+    let json = decompress(packed, len, "its manifest")?;
+    if json.len() != len {
+        return Err(invalid("its manifest has another size than it says"));
+    }
     Ok(Some((from_json("its manifest", &json)?, end)))
 }
 
@@ -227,6 +238,21 @@ fn check_version(version: u32) -> Result<()> {
     Ok(())
 }
 
+/// Decompresses to at most `most` bytes.
+fn decompress(packed: &[u8], most: usize, what: &str) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let refused = |_| Error::OutOfMemory {
+        needed: most as u64,
+        purpose: "to decompress a state file".into(),
+    };
+    content.try_reserve_exact(most).map_err(refused)?;
+    content.resize(most, 0);
+    let len = lz4_flex::block::decompress_into(packed, &mut content)
+        .map_err(|_| invalid(&format!("{what} cannot be decompressed")))?;
+    content.truncate(len);
+    Ok(content)
+}
+
 fn invalid(what: &str) -> Error {
     Error::InvalidStateFile(what.into())
 }
@@ -237,27 +263,57 @@ fn places(manifest: &Manifest, root: BlockName) -> Result<HashMap<BlockName, Pla
     for revision in &manifest.revisions {
         revisions.insert(revision.clone(), false)?;
     }
+    let mut heads: HashMap<BlockName, Vec<RevisionId>> = HashMap::new();
+    for ExportedState { record, root, .. } in &manifest.states {
+        let heads = heads.entry(*root).or_default();
+        heads.extend(record.heads().cloned());
+    }
+    if heads.len() > MAX_ROOTS {
+        return Err(invalid("its blocks come from too many files"));
+    }
     let mut places = HashMap::new();
-    for ExportedState {
-        record, root: own, ..
-    } in &manifest.states
-    {
-        let checkpoints = record.checkpoints.iter().map(|c| c.revision.clone());
-        for id in revisions.ancestry(checkpoints.chain([record.head.clone()])) {
-            let (mut name, mut parent) = (*own, root);
-            let tokens = revisions.tokens(&id)?;
-            for (depth, tokens) in tokens.chunks_exact(BLOCK_TOKENS).enumerate() {
-                name = name.child(tokens);
-                places.entry(name).or_insert_with(|| Place {
-                    parent,
-                    depth,
-                    tokens: tokens.to_vec(),
-                });
-                parent = parent.child(tokens);
-            }
+    for (own, heads) in heads {
+        let history = revisions.ancestry(heads);
+        let here = revisions.full_blocks(root, &history)?;
+        let there = revisions.full_blocks(own, &history)?;
+        // Both are in the same order.
+        for (block, in_file) in here.into_iter().zip(there) {
+            places.entry(in_file.name).or_insert(Place {
+                parent: block.parent,
+                depth: block.depth,
+                tokens: block.tokens,
+            });
         }
     }
     Ok(places)
+}
+
+/// Takes in a whole file of either kind that lies in memory, a binary one in
+/// pieces of `piece` bytes; the ids of its states.
+///
+/// Errors: those of [`Import`], [`read_json`] and [`States::import`].
+pub fn import_file(
+    states: &mut States,
+    file: &[u8],
+    piece: usize,
+    empty: &KvCache,
+    vocab_size: usize,
+    blocks: &mut BlockTable,
+    now: u64,
+) -> Result<Vec<String>> {
+    if !file.starts_with(MAGIC) {
+        let (manifest, origin) = read_json(file)?;
+        return states.import(manifest, origin, true, vocab_size, now);
+    }
+    let mut read = |mut import: Import| {
+        for piece in file.chunks(piece.max(1)) {
+            import.push(piece, states, empty, vocab_size, blocks)?;
+        }
+        import.finish()
+    };
+    let (_, origin) = read(Import::check())?;
+    let (manifest, origin) = read(Import::take(origin))?;
+    states.import(manifest, origin, true, vocab_size, now)
 }
 
 impl States {
@@ -280,6 +336,7 @@ impl States {
                 "it was made with another tokenizer, so its tokens are another text here",
             ));
         }
+        check_version(manifest.version)?;
         if manifest.states.len() > MAX_STATES {
             return Err(invalid("it has too many states"));
         }
@@ -292,8 +349,13 @@ impl States {
             revisions.insert(revision.clone(), false)?;
         }
         let mut ids = HashSet::new();
+        let mut tokens = 0;
         for ExportedState { record, .. } in &manifest.states {
             check_record(record, &revisions)?;
+            tokens += revisions.node(&record.head)?.len;
+            if tokens > MAX_TOTAL_TOKENS {
+                return Err(invalid("its states have too many tokens"));
+            }
             if !ids.insert(&record.id) {
                 return Err(invalid("two of its states have one id"));
             }
@@ -312,24 +374,36 @@ impl States {
         now: u64,
     ) -> Result<Vec<String>> {
         self.check_manifest(&manifest, vocab_size)?;
-        for revision in manifest.revisions {
-            self.revisions.insert(revision, false)?;
-        }
-        let mut ids = Vec::new();
+        // Where no blocks came, those computed here serve.
+        let has_blocks = manifest.blocks > 0 && manifest.fingerprint == self.fingerprint();
+        let kv = has_blocks.then(|| KvRoot {
+            model: self.fingerprint().to_owned(),
+            root: self.imported_root(origin),
+        });
+        let mut records = Vec::new();
         for ExportedState { mut record, .. } in manifest.states {
-            if self.states.contains_key(&record.id) {
+            if self.is_taken(&record.id) {
                 record.id = fresh_id()?;
             }
             record.used = now;
             record.snapshot = None;
-            record.kv = Some(KvRoot {
-                model: self.fingerprint().to_owned(),
-                root: self.imported_root(origin),
-            });
-            ids.push(record.id.clone());
+            record.kv = kv.clone();
+            records.push(record);
+        }
+        for revision in manifest.revisions {
+            self.revisions.insert(revision, false)?;
+        }
+        let ids = records.iter().map(|record| record.id.clone()).collect();
+        for record in records {
             self.put_state(record, persist)?;
         }
         Ok(ids)
+    }
+
+    /// True for the ids of states, and of those that storage still has.
+    fn is_taken(&self, id: &str) -> bool {
+        let deleted = &self.storage.deleted;
+        self.states.contains_key(id) || deleted.iter().any(|(deleted, ..)| deleted == id)
     }
 }
 
@@ -341,9 +415,7 @@ fn check_record(record: &StateRecord, revisions: &Revisions) -> Result<()> {
     if record.checkpoints.len() > MAX_CHECKPOINTS {
         return Err(invalid("a state has too many checkpoints"));
     }
-    let checkpoints = record.checkpoints.iter();
-    let mut known = checkpoints.map(|c| &c.revision).chain([&record.head]);
-    if known.any(|id| revisions.get(id).is_none()) {
+    if record.heads().any(|id| revisions.get(id).is_none()) {
         return Err(invalid("a state stands at a revision that is not in it"));
     }
     for checkpoint in &record.checkpoints {
@@ -351,3 +423,7 @@ fn check_record(record: &StateRecord, revisions: &Revisions) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

@@ -14,6 +14,8 @@ use super::revisions::Node;
 use super::states::States;
 use crate::error::{Error, Result};
 use crate::generate::rng::RngState;
+use crate::model::Config;
+use crate::model::forward::check_tokens;
 use crate::tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -40,8 +42,7 @@ pub struct MergeCommand {
 }
 
 impl States {
-    /// How many tokens the states' common ancestor has, or else how many they
-    /// begin with alike: where their own text begins.
+    /// How many tokens the states begin with alike: where their own text begins.
     pub fn common_len(&self, ids: &[String]) -> Result<usize> {
         let mut common = usize::MAX;
         let first = &self.get(ids.first().map_or("", String::as_str))?.tokens;
@@ -55,11 +56,12 @@ impl States {
     /// Merges; the id of the new state.
     ///
     /// Errors: `merge-conflict`, `invalid-argument`, `state-not-found`,
-    /// `context-overflow` over `n_positions` tokens, those of the tokenizer for texts among the resolutions.
+    /// `context-overflow` over the model's context, `invalid-token`, those of the
+    /// tokenizer for texts among the resolutions.
     pub fn merge(
         &mut self,
         command: MergeCommand,
-        n_positions: usize,
+        model: &Config,
         tokenizer: Option<&Tokenizer>,
         now: u64,
     ) -> Result<String> {
@@ -122,10 +124,13 @@ impl States {
                 keys,
             });
         }
-        if tokens.len() > n_positions {
+        // Several sides' tags and metadata may be too many together.
+        attributes.validate(model.vocab_size)?;
+        check_tokens(&tokens, model.vocab_size)?;
+        if tokens.len() > model.n_positions {
             return Err(Error::ContextOverflow {
                 needed: tokens.len(),
-                available: n_positions,
+                available: model.n_positions,
             });
         }
         self.add_merged(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `revision`, `revisions` | an immutable moment of a text; the graph of all |
 //! | `states` | movable references to revisions: create, append, fork, roll back |
+//! | `blocks` | which KV blocks a history has |
 //! | `commit`, `record` | to storage and back, as data; sealed records |
 //! | `views` | what callers see |
 //! | `text`, `diff`, `state_diff`, `changes`, `comparing` | what differs between two states |
@@ -13,6 +14,7 @@
 //! | `commands` | all of it as commands in JSON |
 
 pub mod ancestor;
+pub mod blocks;
 pub mod changes;
 pub mod clean_up;
 pub mod commands;
@@ -34,6 +36,12 @@ pub mod states;
 pub mod text;
 pub mod views;
 
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod scale_tests;
 #[cfg(test)]
 mod testing;
 

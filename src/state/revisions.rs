@@ -4,7 +4,7 @@
 //! histories. Walks go on lists, not on the call stack: a history may have ten
 //! thousand revisions.
 
-use super::revision::{Attributes, Operation, Revision, RevisionId};
+use super::revision::{Attributes, MAX_PARENTS, Operation, Revision, RevisionId};
 use crate::error::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -21,6 +21,10 @@ pub struct Node {
     pub attributes: Rc<Attributes>,
     /// Tokens of its text.
     pub len: usize,
+    /// Where the tokens that it keeps come from: an ancestor that keeps fewer
+    /// and begins as this does. So a walk along these takes no more steps than
+    /// the text has tokens, however long the history is.
+    pub base: Option<RevisionId>,
     /// Longest way from a beginning: parents have smaller ones.
     pub generation: u32,
     /// In storage.
@@ -43,6 +47,9 @@ impl Revisions {
             return Ok(id);
         }
         let wrong = |what: &str| Error::InvalidStateFile(format!("revision {id} {what}"));
+        if revision.parents.len() > MAX_PARENTS {
+            return Err(wrong("has too many parents"));
+        }
         let mut generation = 0;
         for parent in &revision.parents {
             let parent = self
@@ -72,15 +79,45 @@ impl Revisions {
             (None, Some(parent)) => parent.attributes.clone(),
             (None, None) => return Err(wrong("has no attributes")),
         };
+        let base = self.base(&revision);
         let node = Node {
             revision,
             attributes,
             len,
+            base,
             generation,
             stored,
         };
+        if !self.goes_back(&node)? {
+            return Err(wrong("is not what it says that it goes back to"));
+        }
         self.nodes.insert(id.clone(), node);
         Ok(id)
+    }
+
+    /// See [`Node::base`].
+    fn base(&self, revision: &Revision) -> Option<RevisionId> {
+        let mut base = revision.parents.first().filter(|_| revision.keep > 0)?;
+        while let Some(node) = self.nodes.get(base) {
+            if node.revision.keep < revision.keep {
+                break;
+            }
+            base = node.base.as_ref()?;
+        }
+        Some(base.clone())
+    }
+
+    /// False where a going back differs from its target. Whoever walks the
+    /// history takes one for the other.
+    fn goes_back(&self, node: &Node) -> Result<bool> {
+        let Operation::Rollback { target } = &node.revision.operation else {
+            return Ok(true);
+        };
+        let target_node = self.node(target)?;
+        let same = target_node.len == node.len
+            && target_node.attributes == node.attributes
+            && target_node.revision.rng == node.revision.rng;
+        Ok(same && self.tokens(target)? == self.tokens_of(node, 0)?)
     }
 
     pub fn get(&self, id: &RevisionId) -> Option<&Node> {
@@ -110,26 +147,38 @@ impl Revisions {
         }
     }
 
-    /// Says that a revision is not in storage.
+    /// Says that a revision is not in storage. Then those that it comes from may
+    /// not be there either.
     pub fn set_unstored(&mut self, id: &RevisionId) {
-        if let Some(node) = self.nodes.get_mut(id) {
-            node.stored = false;
+        for id in self.ancestry([id.clone()]) {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.stored = false;
+            }
         }
     }
 
     /// The tokens of a revision's text.
     pub fn tokens(&self, id: &RevisionId) -> Result<Vec<u32>> {
-        let mut node = self.node(id)?;
+        self.tokens_of(self.node(id)?, 0)
+    }
+
+    /// The tokens of a node's text from the index `from` on, which is not behind
+    /// its end.
+    pub(super) fn tokens_of<'n>(&'n self, mut node: &'n Node, from: usize) -> Result<Vec<u32>> {
         let mut left = node.len;
-        let mut tokens = vec![0; left];
-        while left > 0 {
+        let mut tokens = vec![0; left - from];
+        while left > from {
             let keep = node.revision.keep as usize;
             if left > keep {
-                tokens[keep..left].copy_from_slice(&node.revision.appended[..left - keep]);
-                left = keep;
+                let start = keep.max(from);
+                let part = &node.revision.appended[start - keep..left - keep];
+                tokens[start - from..left - from].copy_from_slice(part);
+                left = start;
             }
-            if left > 0 {
-                node = self.node(&node.revision.parents[0])?;
+            if left > from {
+                let base = node.base.as_ref();
+                let base = base.ok_or_else(|| Error::Internal("a text without a base".into()))?;
+                node = self.node(base)?;
             }
         }
         Ok(tokens)
@@ -195,13 +244,18 @@ impl Revisions {
 
     /// Ids, parents before children; of equal age the lower id first.
     pub fn in_order(&self, ids: &HashSet<RevisionId>) -> Vec<RevisionId> {
+        self.parents_first(ids).into_iter().cloned().collect()
+    }
+
+    /// As [`in_order`](Self::in_order).
+    pub(super) fn parents_first<'i>(&self, ids: &'i HashSet<RevisionId>) -> Vec<&'i RevisionId> {
         let mut ids: Vec<&RevisionId> = ids.iter().collect();
         let key = |id: &RevisionId| {
             let node = self.nodes.get(id);
             node.map_or((0, 0), |node| (node.generation, node.revision.created))
         };
         ids.sort_by(|a, b| key(a).cmp(&key(b)).then(a.cmp(b)));
-        ids.into_iter().cloned().collect()
+        ids
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&RevisionId, &Node)> {

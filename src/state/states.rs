@@ -82,6 +82,14 @@ pub struct StateRecord {
     pub snapshot: Option<Snapshot>,
 }
 
+impl StateRecord {
+    /// The revisions that it refers to.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &RevisionId> {
+        let checkpoints = self.checkpoints.iter().map(|c| &c.revision);
+        checkpoints.chain([&self.head])
+    }
+}
+
 /// A state in memory. `record.snapshot` is empty here.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -91,10 +99,19 @@ pub struct State {
     pub persist: bool,
     /// Changed since it was stored.
     pub dirty: bool,
+    /// Counts the changes: one may come while another is being stored.
+    pub(super) changes: u64,
     /// What storage counts its writes by; 0 where it is not there.
     pub version: u64,
     /// Who may write it: see the storage's `takeOver`.
     pub fence: u64,
+}
+
+impl State {
+    fn changed(&mut self) {
+        self.dirty = true;
+        self.changes += 1;
+    }
 }
 
 /// Where a state is to go back to.
@@ -250,6 +267,7 @@ impl States {
             tokens: self.revisions.tokens(&record.head)?.into(),
             persist,
             dirty: true,
+            changes: 0,
             version: 0,
             fence: 0,
             record,
@@ -285,7 +303,7 @@ impl States {
         state.tokens = change.tokens.into();
         state.record.updated = now;
         state.record.used = now;
-        state.dirty = true;
+        state.changed();
         Ok(())
     }
 
@@ -399,18 +417,16 @@ impl States {
             if node.len == tokens.len() {
                 return Ok((at, None));
             }
-            let mut rng = node.revision.rng;
-            let made = (child.len - node.len) as u64;
-            let drawn = child.revision.rng.position.saturating_sub(rng.position);
-            let is_written = matches!(child.revision.operation, Operation::Generate { .. });
-            if is_written && child.revision.rng.seed == rng.seed && drawn >= made {
-                rng.position += (tokens.len() - node.len) as u64;
-            }
-            let operation = match is_written {
-                true => Operation::Generate {
-                    finish_reason: FinishReason::Aborted,
-                },
-                false => Operation::Append,
+            let rng = node.revision.rng;
+            let (operation, rng) = match child.revision.operation {
+                Operation::Generate { .. } => {
+                    let finish_reason = FinishReason::Aborted;
+                    let kept = tokens.len() - node.len;
+                    let made = child.len - node.len;
+                    let rng = inside(rng, child.revision.rng, kept as u64, made as u64);
+                    (Operation::Generate { finish_reason }, rng)
+                }
+                _ => (Operation::Append, rng),
             };
             return Ok((at, Some(change(operation, tokens, rng))));
         }
@@ -421,9 +437,7 @@ impl States {
     /// A revision of the state's history, by its id.
     fn own_revision(&self, id: &str, revision: &str) -> Result<RevisionId> {
         let wanted = RevisionId::from(revision);
-        let state = self.get(id)?;
-        let checkpoints = state.record.checkpoints.iter().map(|c| c.revision.clone());
-        let from = checkpoints.chain([state.record.head.clone()]);
+        let from = self.get(id)?.record.heads().cloned();
         if self.revisions.ancestry(from).contains(&wanted) {
             return Ok(wanted);
         }
@@ -456,7 +470,7 @@ impl States {
             return Err(Error::argument("name", reason));
         }
         checkpoints.push(checkpoint.clone());
-        state.dirty = true;
+        state.changed();
         Ok(checkpoint)
     }
 
@@ -492,7 +506,7 @@ impl States {
     pub fn pin(&mut self, id: &str, pinned: bool) -> Result<()> {
         let state = self.get_mut(id)?;
         state.record.pinned = pinned;
-        state.dirty = true;
+        state.changed();
         Ok(())
     }
 
@@ -529,6 +543,24 @@ fn vocabulary_hash(tokenizer: &Tokenizer) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// The random numbers after the first `kept` of the `made` tokens of a
+/// generation that went from `before` to `after`, one number a token.
+fn inside(before: RngState, after: RngState, kept: u64, made: u64) -> RngState {
+    let begun_anew = after.seed != before.seed
+        || after.position < before.position
+        || (after.position > before.position
+            && after.position - before.position < made
+            && after.position >= made);
+    let start = if begun_anew { 0 } else { before.position };
+    // Greedy ones draw none; one that was cut inside a token may have drawn
+    // fewer numbers than it left tokens.
+    let drawn = after.position - start;
+    RngState {
+        seed: after.seed,
+        position: start + kept.min(drawn),
+    }
 }
 
 /// A change of the text alone.

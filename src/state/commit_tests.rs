@@ -1,0 +1,1 @@
+//! What commits write, and what is read back of it.

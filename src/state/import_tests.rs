@@ -1,0 +1,1 @@
+//! Files that are wrong, by accident or on purpose.
