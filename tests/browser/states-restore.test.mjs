@@ -178,23 +178,28 @@ test("ways back and ways apart write what was written there", { timeout: 2 * TIM
     assert.deepEqual(checkpoints, [made.middle]);
   });
 
-  await t.test("a fork at a token keeps the tokens before it, and the model's memory of them", async () => {
-    const { kept: tokens, origin, evaluated, other, operation } = await inPage(async ([{ id, begun }]) => {
-      const state = await states.get(id);
-      const at = begun + 10;
-      const fork = await state.fork({ at });
-      const { ids } = await fork.tokens();
-      const [{ operation }] = await fork.history();
-      const before = (await fork.append("", { evaluate: false })).tokens;
-      const { evaluated } = await kept.goOn(fork, 5);
-      const origin = (await state.tokens()).ids.slice(0, at);
-      const other = before === at;
-      return { kept: [...ids], origin: [...origin], evaluated, other, operation };
-    });
-    assert.deepEqual(tokens, origin);
-    assert.ok(other);
-    assert.equal(operation, "truncate");
-    assert.ok(evaluated <= BLOCK, `${evaluated}`);
+  await t.test("a fork at a token keeps the tokens before it, and goes on as was gone on there", async () => {
+    const at = 10;
+    const forks = await inPage(
+      async ([{ id, begun }, at]) => {
+        const state = await states.get(id);
+        const forks = [];
+        for (const keep of [begun + at, begun - 5]) {
+          const fork = await state.fork({ at: keep });
+          const tokens = [...(await fork.tokens()).ids];
+          const [{ operation }] = await fork.history();
+          forks.push({ tokens, operation, next: await kept.goOn(fork, 20) });
+        }
+        return { forks, ids: [...(await state.tokens()).ids] };
+      },
+      at,
+    );
+    const [within, before] = forks.forks;
+    assert.deepEqual(within.tokens, forks.ids.slice(0, made.begun + at));
+    assert.deepEqual(within.next.tokens, made.first.tokens.slice(at));
+    assert.deepEqual(before.tokens, forks.ids.slice(0, made.begun - 5));
+    assert.deepEqual([within.operation, before.operation], ["generate", "truncate"]);
+    for (const { next } of [within, before]) assert.ok(next.evaluated <= BLOCK, `${next.evaluated}`);
   });
 
   await t.test("the text of any revision can be read", async () => {
