@@ -35,10 +35,12 @@ export async function goOn(state, maxTokens = 24, options = {}) {
   return { text, tokens, saved: info.saved, evaluated: usage.tokensEvaluated };
 }
 
-/** Waits for a generation's chunk number `count`. */
+/** The first chunks of a generation, which goes on. */
 export async function chunks(generation, count) {
   const iterator = generation[Symbol.asyncIterator]();
-  for (let read = 0; read < count; read++) await iterator.next();
+  let text = "";
+  for (let read = 0; read < count; read++) text += (await iterator.next()).value.text;
+  return text;
 }
 
 /** A connection of our own, of which the package knows nothing. */
