@@ -38,6 +38,9 @@ export function toPositions(positions: LogitsOptions["positions"] = [-1]): Int32
 
 /** Refuses a misspelt option by name: one that does nothing is the worst kind. */
 export function requireKnown(options: object, known: readonly string[], where: string): void {
+  if (typeof options !== "object" || options === null) {
+    throw new CacherError("invalid-argument", `${where}: its options must be an object`);
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) {
       throw new CacherError("invalid-argument", `${where}: there is no option "${name}" (there are ${known.join(", ")})`);

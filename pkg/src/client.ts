@@ -41,6 +41,8 @@ export class Client {
   #connection: Connection | undefined;
   #restarting: Promise<Connection> | undefined;
   #restartedAt = -Infinity;
+  /** Called when an engine that crashed has been started anew. */
+  onrestart: () => void = () => undefined;
   #crash = "";
   #disposed = false;
   #lastId = 0;
@@ -184,6 +186,7 @@ export class Client {
       throw disposedError();
     }
     this.#connection = connection;
+    this.onrestart();
     return connection;
   }
 }

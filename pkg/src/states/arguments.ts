@@ -10,6 +10,9 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isObject: Check = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+const isSeed: Check = (value) =>
+  typeof value === "bigint" ? value >= 0n && value < 1n << 64n : Number.isSafeInteger(value) && (value as number) >= 0;
+
 /** What an argument may be, and in words. */
 const KINDS = {
   text: [isText, "a string"],
@@ -18,6 +21,7 @@ const KINDS = {
   flag: [(value) => typeof value === "boolean", "true or false"],
   object: [isObject, "an object"],
   count: [(value) => Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff, "a whole number from 0 to 2^32-1"],
+  seed: [isSeed, "a whole number from 0 to 2^53-1, or a bigint up to 2^64-1"],
   bytes: [(value) => Number.isSafeInteger(value) && (value as number) >= 0, "a whole number of at least 0"],
 } satisfies Record<string, [Check, string]>;
 

@@ -45,7 +45,10 @@ export interface StateDatabase {
   /** Those of `ids` that exist, as with the other reads. */
   readStates(ids: readonly string[]): Promise<StoredState[]>;
   readRevisions(ids: readonly string[]): Promise<StoredRecord[]>;
+  readDrafts(ids: readonly string[]): Promise<StoredRecord[]>;
   readBlocks(names: readonly string[]): Promise<StoredBlock[]>;
+  /** The names of all stored blocks. */
+  readBlockNames(): Promise<string[]>;
   /** Durable once done; refused, it has changed nothing. The bytes may change as soon as this returns. */
   commit(commit: Commit): Promise<CommitOutcome>;
   /**
@@ -104,6 +107,15 @@ class IndexedDbStates implements StateDatabase {
 
   async readRevisions(ids: readonly string[]): Promise<StoredRecord[]> {
     return (await this.#read("revisions", ids)).map(({ value }) => readRecord(value));
+  }
+
+  async readDrafts(ids: readonly string[]): Promise<StoredRecord[]> {
+    return (await this.#read("drafts", ids)).map(({ value }) => readRecord(value));
+  }
+
+  async readBlockNames(): Promise<string[]> {
+    const names = await this.#connection.run(["sizes"], "readonly", (transaction) => done(transaction.objectStore("sizes").getAllKeys()));
+    return names.filter((name) => typeof name === "string");
   }
 
   async readBlocks(names: readonly string[]): Promise<StoredBlock[]> {

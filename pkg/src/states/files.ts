@@ -4,7 +4,7 @@
  */
 
 import type { Engine, EngineModule } from "../engine.js";
-import { throwIfAborted } from "../errors.js";
+import { CacherError, throwIfAborted } from "../errors.js";
 import { yieldToEventLoop } from "../event-loop.js";
 import type { StateShelf } from "./shelf.js";
 
@@ -62,6 +62,8 @@ export interface ImportRequest {
 export async function importStates({ module, engine, file, persist, signal, onProgress }: ImportRequest): Promise<string[]> {
   const begin = await file.slice(0, MAGIC.length).text();
   if (begin !== MAGIC) {
+    // So that a large file of another kind is not read as a whole.
+    if (!/^\s*[{]/.test(begin)) throw new CacherError("invalid-state-file", "the file is no export of states");
     const bytes = new Uint8Array(await file.arrayBuffer());
     throwIfAborted(signal);
     return engine().importJson(bytes, persist);

@@ -14,7 +14,7 @@ import { exportStates, importStates } from "./files.js";
 import { toJson, toStateInfo } from "./json.js";
 import { StateLocks } from "./locks.js";
 import type { StateCommand, StateRequest, StateRequestName, StateRequests, StateSettings } from "./requests.js";
-import { LIST_ALL, StateShelf } from "./shelf.js";
+import { LIST_ALL, STORAGE_ERRORS, StateShelf } from "./shelf.js";
 
 /** What the host of the engine does for states. */
 export interface StateHostEnvironment {
@@ -36,8 +36,6 @@ interface Opened {
   channel: StateChannel;
 }
 
-/** Failures of storage after which the states in memory are still good. */
-const STORAGE_ERRORS = new Set(["storage-full", "storage-error"]);
 const DEFAULT_CLEAN_UP_MS = 60_000;
 
 export class StateHost {
@@ -85,7 +83,7 @@ export class StateHost {
       case "fork": {
         const forks = JSON.parse(this.#command(args.command)) as StateInfo[];
         const ids = forks.map(({ id }) => id);
-        await opened.shelf.commit(ids);
+        await this.#keepNew(opened, ids);
         return ids.map((id) => this.#info(id));
       }
       case "delete":
@@ -100,7 +98,12 @@ export class StateHost {
       case "compare":
         return this.#compare(opened, args.a, args.b, signal);
       case "export":
-        return exportStates(this.#environment.engine, opened.shelf, { ...args, ids: args.ids ?? this.#ids() }, signal);
+        return exportStates(
+          this.#environment.engine,
+          opened.shelf,
+          { ...args, ids: args.ids ?? this.#infos().map(({ id }) => id) },
+          signal,
+        );
       case "import":
         return this.#import(opened, args, signal, onEvent as (progress: { loaded: number; total: number }) => void);
       case "usage":
@@ -112,7 +115,7 @@ export class StateHost {
         this.#schedule(opened);
         return null;
       case "save":
-        await opened.shelf.commit(this.#ids());
+        await this.#save(opened, signal);
         return null;
       case "watch":
         return this.#watch(signal, onEvent as (event: StatesEvent) => void);
@@ -141,10 +144,12 @@ export class StateHost {
     }
     const channel = new StateChannel(name);
     const locks = new StateLocks(name, channel, { waitMs: lockWaitMs });
-    const shelf = new StateShelf(this.#environment.engine, database, (changed, deleted) => {
+    const announce = (changed: string[], deleted: string[]) => {
       channel.announce({ changed, deleted });
       this.#tell(changed, deleted, "this-tab");
-    });
+    };
+    const tellHere = (changed: string[]) => this.#tell(changed, [], "this-tab");
+    const shelf = new StateShelf(this.#environment.engine, database, announce, tellHere);
     const opened: Opened = { database, reason, shelf, locks, channel };
     try {
       await shelf.load();
@@ -194,9 +199,40 @@ export class StateHost {
     return toStateInfo(this.#command({ command: "info", id }));
   }
 
-  #ids(): string[] {
-    const { items } = JSON.parse(this.#environment.engine().stateCommand(LIST_ALL)) as { items: StateInfo[] };
-    return items.map(({ id }) => id);
+  #infos(): StateInfo[] {
+    return (JSON.parse(this.#environment.engine().stateCommand(LIST_ALL)) as { items: StateInfo[] }).items;
+  }
+
+  /** Stores the states, and tells of those that are only in memory: of what is stored, the shelf tells. */
+  async #commit({ shelf }: Opened, ids: readonly string[]): Promise<void> {
+    try {
+      await shelf.commit(ids);
+    } finally {
+      const unsaved = new Set(this.#infos().flatMap(({ id, saved }) => (saved ? [] : [id])));
+      this.#tell(ids.filter((id) => unsaved.has(id)), [], "this-tab");
+    }
+  }
+
+  /** Stores new states; those that cannot be are taken back, since nobody has their ids yet. */
+  async #keepNew(opened: Opened, ids: readonly string[], finish?: () => Promise<void>): Promise<void> {
+    try {
+      await finish?.();
+      await opened.shelf.commit(ids);
+    } catch (error) {
+      this.#command({ command: "delete", ids });
+      throw error;
+    }
+    const inMemory = ids.filter((id) => !this.#environment.engine().stateVersion(id));
+    this.#tell(inMemory, [], "this-tab");
+  }
+
+  /** As the writer of each, lest a change that is made meanwhile count as stored. */
+  async #save(opened: Opened, signal: AbortSignal): Promise<void> {
+    const unsaved = this.#infos().filter(({ persist, saved }) => persist && !saved);
+    for (const { id } of unsaved) {
+      await this.#asWriter(opened, [id], signal, () => opened.shelf.commit([id]));
+    }
+    await opened.shelf.commit([]);
   }
 
   /** Runs `work` as the only writer of the states, on what storage has of them. */
@@ -221,14 +257,9 @@ export class StateHost {
   async #make(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {
     const { id } = toStateInfo(this.#command(command));
     let tokensEvaluated = 0;
-    try {
+    await this.#keepNew(opened, [id], async () => {
       if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
-    } catch (error) {
-      // Nobody has its id yet.
-      this.#command({ command: "delete", ids: [id] });
-      throw error;
-    }
-    await opened.shelf.commit([id]);
+    });
     return { ...this.#info(id), tokensEvaluated };
   }
 
@@ -239,7 +270,7 @@ export class StateHost {
       try {
         if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
       } finally {
-        await opened.shelf.commit([id]);
+        await this.#commit(opened, [id]);
       }
       return "rng" in answer ? { ...this.#info(id), tokensEvaluated } : answer;
     });
@@ -263,8 +294,10 @@ export class StateHost {
     // So that a wrong id is told before another tab's lock is waited for.
     for (const id of ids) this.#command({ command: "info", id });
     await this.#asWriter(opened, ids, signal, async () => {
+      const engine = this.#environment.engine();
+      const inMemory = ids.filter((id) => engine.stateVersion(id) === 0);
       this.#command({ command: "delete", ids });
-      if (opened.database === undefined) this.#tell([], ids, "this-tab");
+      this.#tell([], inMemory, "this-tab");
       await opened.shelf.commit([]);
     });
   }
@@ -281,15 +314,23 @@ export class StateHost {
       await shelf.fetchBlocks(id);
       const job = this.#environment.engine().addStateGeneration(id, options);
       const saving = this.#saveDrafts(shelf, id, job);
-      const event = await this.#environment.run(job, signal, (chunk) => {
-        onChunk(chunk);
-        saving.touch();
-      });
-      await saving.end();
+      let event: EngineEvent;
+      try {
+        event = await this.#environment.run(job, signal, (chunk) => {
+          onChunk(chunk);
+          saving.touch();
+        });
+        await saving.end();
+      } catch (error) {
+        await saving.end();
+        // The draft of an engine that has crashed is all there is.
+        if (toCacherError(error).code !== "engine-crashed") await shelf.dropDraft(id);
+        throw error;
+      }
       if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
       const { tokensEvaluated } = toStateInfo(event.state);
       try {
-        await shelf.commit([id]);
+        await this.#commit(opened, [id]);
       } catch (error) {
         // The text is there, and `saved` says that it is not stored.
         if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
@@ -362,12 +403,7 @@ export class StateHost {
     // An id that another tab has just taken becomes another here.
     await opened.shelf.load();
     const ids = await importStates({ module, engine, file, persist, signal, onProgress });
-    try {
-      await opened.shelf.commit(ids);
-    } catch (error) {
-      this.#command({ command: "delete", ids });
-      throw error;
-    }
+    await this.#keepNew(opened, ids);
     return ids.map((id) => this.#info(id));
   }
 
@@ -404,6 +440,8 @@ export class StateHost {
       // One that is being written, here or elsewhere, is in use.
       await opened.locks.ifFree(id, async () => {
         await opened.shelf.refresh([id]);
+        // Another tab may have deleted or pinned it.
+        if (this.#infos().find((info) => info.id === id)?.pinned !== false) return;
         this.#command({ command: "delete", ids: [id] });
         deleted.push(id);
       });

@@ -6,10 +6,23 @@
  * again. What users put into metadata stays as it is.
  */
 
-import type { HistoryEntry, StateInfo } from "../types.js";
+import { CacherError } from "../errors.js";
+import type { Change, HistoryEntry, StateInfo } from "../types.js";
+
+/** Half a character, which UTF-8 cannot have. */
+const LONE_SURROGATE = /\p{Surrogate}/gu;
 
 export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_, each: unknown) => (typeof each === "bigint" ? each.toString() : each));
+  return JSON.stringify(value, (key, each: unknown) => {
+    if (typeof each === "bigint") return each.toString();
+    // As where the browser itself makes bytes of a text.
+    if (typeof each === "string") return each.replace(LONE_SURROGATE, "\ufffd");
+    // JSON would make them null, and null takes a key out.
+    if (typeof each === "number" && !Number.isFinite(each)) {
+      throw new CacherError("invalid-argument", `${key}: must be a finite number, not ${each}`, { name: key });
+    }
+    return each;
+  });
 }
 
 export function toStateInfo(json: string): StateInfo {
@@ -24,7 +37,15 @@ export function withSeeds(info: StateInfo): StateInfo {
 
 export function withSeed(entry: HistoryEntry): HistoryEntry {
   entry.seed = toSeed(entry.seed);
+  entry.configChanges.forEach(withSeedOfChange);
   return entry;
+}
+
+/** Of a change of config. */
+export function withSeedOfChange(change: Change): void {
+  if (change.key !== "seed") return;
+  change.a = toSeed(change.a as number | string);
+  change.b = toSeed(change.b as number | string);
 }
 
 function toSeed(seed: number | bigint | string): number | bigint {

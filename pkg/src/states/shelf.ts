@@ -21,23 +21,30 @@ export class StateShelf {
   readonly #engine: () => Engine;
   readonly #database: StateDatabase | undefined;
   readonly #announce: (changed: string[], deleted: string[]) => void;
+  readonly #tellHere: (changed: string[]) => void;
   /** Readings and commits, which must not cross. */
   readonly #turns = new Turns();
-  /** What crashed or closed tabs have left, by state. */
-  readonly #drafts = new Map<string, Uint8Array>();
+  /** States that had drafts when all was read: of tabs that work on them, or have crashed. */
+  #draftIds: string[] = [];
+  /** States in storage that are not for this version to read. What they need is not known. */
+  readonly #foreign = new Set<string>();
+  /** States that were overtaken by other tabs before they could be stored, as states of their own. */
+  readonly #overtaken: string[] = [];
 
   constructor(
     engine: () => Engine,
     database: StateDatabase | undefined,
     announce: (changed: string[], deleted: string[]) => void,
+    tellHere: (changed: string[]) => void,
   ) {
     this.#engine = engine;
     this.#database = database;
     this.#announce = announce;
+    this.#tellHere = tellHere;
   }
 
   get draftIds(): string[] {
-    return [...this.#drafts.keys()];
+    return this.#draftIds;
   }
 
   /** Reads all records; damaged ones are put aside. */
@@ -50,20 +57,23 @@ export class StateShelf {
       for (const { id, bytes } of revisions) attempt({ store: "revisions", id }, damaged, () => engine.readRevision(id, bytes));
       engine.connectRevisions();
       const stored = new Set(states.map(({ id }) => id));
+      this.#foreign.clear();
       for (const state of states) {
-        const { id, version, fence, bytes } = state;
+        const { id, version, fence } = state;
         if (engine.stateVersion(id) === version && engine.stateFence(id) === fence) continue;
-        attempt({ store: "states", id }, damaged, () => this.#take(state, bytes));
+        this.#attemptToTake(state, damaged);
       }
-      for (const id of this.#storedIds()) if (!stored.has(id)) engine.loseState(id);
-      for (const { id, bytes } of drafts) this.#drafts.set(id, bytes);
+      for (const id of this.#storedIds()) if (!stored.has(id)) this.#lose(id);
+      this.#draftIds = drafts.map(({ id }) => id);
       if (damaged.length > 0) await database.quarantine(damaged);
     });
+    await this.#keepOvertaken();
   }
 
   /** Reads again what other tabs have written of these states; those that they deleted. */
   async refresh(ids: readonly string[]): Promise<string[]> {
     const deleted: string[] = [];
+    let isNews = false;
     await this.#alone(async (database) => {
       const stored = new Map((await database.readStates(ids)).map((state) => [state.id, state]));
       for (const id of ids) {
@@ -72,25 +82,32 @@ export class StateShelf {
         if (state === undefined) {
           if (engine.stateVersion(id) === 0) continue;
           deleted.push(id);
-          engine.loseState(id);
+          this.#lose(id);
         } else if (engine.stateVersion(id) !== state.version || engine.stateFence(id) !== state.fence) {
           await this.#readAnew(database, state);
+          isNews = true;
         }
       }
-      if (deleted.length > 0) this.#engine().readBlockNames((await database.readAll()).blocks);
+      // With the states, their KV cache comes and goes.
+      if (isNews || deleted.length > 0) this.#engine().readBlockNames(await database.readBlockNames());
     });
+    await this.#keepOvertaken();
     return deleted;
   }
 
   /** Takes up what a tab had left of a generation; whoever calls holds the state's lock. */
   async recover(id: string): Promise<void> {
-    const draft = this.#drafts.get(id);
-    if (draft === undefined) return;
-    this.#drafts.delete(id);
+    const [draft] = (await this.#database?.readDrafts([id])) ?? [];
+    if (draft === undefined || this.#engine().stateVersion(id) === 0) return;
     const damaged: RecordName[] = [];
-    attempt({ store: "drafts", id }, damaged, () => this.#engine().recoverDraft(id, draft));
+    let isOfNow = true;
+    const isForeign = attempt({ store: "drafts", id }, damaged, () => {
+      isOfNow = this.#engine().recoverDraft(id, draft.bytes);
+    });
+    if (isForeign) return;
     if (damaged.length > 0) await this.#database?.quarantine(damaged);
-    await this.commit([id]);
+    else if (isOfNow) await this.commit([id]);
+    else await this.dropDraft(id);
   }
 
   /** Keeps what there is of a generation in case the tab ends. */
@@ -100,6 +117,12 @@ export class StateShelf {
     if (bytes === undefined || engine.stateVersion(id) === 0) return;
     const drafts = [{ id, fence: engine.stateFence(id), bytes }];
     await this.#database?.commit({ ...EMPTY, drafts });
+  }
+
+  /** Forgets the draft of a generation that has failed. */
+  async dropDraft(id: string): Promise<void> {
+    const fence = this.#engine().stateFence(id);
+    await this.#database?.commit({ ...EMPTY, drafts: [{ id, fence, bytes: null }] });
   }
 
   /** Stores the states, those of them that are to be kept, and all deletions. */
@@ -118,7 +141,8 @@ export class StateShelf {
     const engine = this.#engine();
     const commit = engine.stateCommit([...ids]);
     if (commit === undefined) return undefined;
-    const { handle, ...writes } = commit;
+    const { handle, ...all } = commit;
+    const writes = this.#foreign.size === 0 ? all : withoutShared(all);
     let done = false;
     try {
       const drafts = commit.states.map(({ id, fence }) => ({ id, fence, bytes: null }));
@@ -142,9 +166,6 @@ export class StateShelf {
       if (copy !== undefined) copies.push(copy);
     }
     await this.refresh(ids);
-    await this.#alone(async (database) => {
-      for (const state of await database.readStates(ids)) await this.#readAnew(database, state);
-    });
     if (copies.length > 0) await this.commit(copies);
     const [id, savedAs] = [ids[0], copies[0] ?? null];
     throw new CacherError("state-conflict", `another tab has changed the state ${id}`, { id, savedAs });
@@ -189,15 +210,35 @@ export class StateShelf {
         .filter((id) => !asked.has(id));
     }
     this.#engine().connectRevisions();
-    if (damaged.length === 0) attempt({ store: "states", id: state.id }, damaged, () => this.#take(state, state.bytes));
+    if (damaged.length === 0) this.#attemptToTake(state, damaged);
     if (damaged.length > 0) await database.quarantine(damaged);
   }
 
-  #take({ id, version, fence }: StoredState, bytes: Uint8Array): void {
-    const engine = this.#engine();
-    // What was not stored of it here goes on as a state of its own.
-    if (engine.stateVersion(id) > 0) engine.loseState(id);
-    engine.readState(id, version, fence, bytes);
+  #attemptToTake({ id, version, fence, bytes }: StoredState, damaged: RecordName[]): void {
+    const isForeign = attempt({ store: "states", id }, damaged, () => {
+      if (this.#engine().stateVersion(id) > 0) this.#lose(id);
+      this.#engine().readState(id, version, fence, bytes);
+    });
+    if (isForeign) this.#foreign.add(id);
+    else this.#foreign.delete(id);
+  }
+
+  /** What was not stored of a state here goes on as a state of its own. */
+  #lose(id: string): void {
+    const copy = this.#engine().loseState(id);
+    if (copy !== undefined) this.#overtaken.push(copy);
+  }
+
+  async #keepOvertaken(): Promise<void> {
+    const ids = this.#overtaken.splice(0);
+    if (ids.length === 0) return;
+    try {
+      await this.commit(ids);
+    } catch (error) {
+      if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
+      // They are listed as what could not be stored yet.
+      this.#tellHere(ids);
+    }
   }
 
   /** Ids of the states that were in storage when last seen. */
@@ -222,13 +263,24 @@ export const LIST_ALL = JSON.stringify({ command: "list", limit: 0xffff_ffff });
 
 const EMPTY: Commit = { states: [], revisions: [], requires: [], blocks: [], drafts: [], expects: null };
 
-/** A record that cannot be read is noted; one of a newer version is left where it is. */
-function attempt(record: RecordName, damaged: RecordName[], read: () => unknown): void {
+/** Failures of storage after which the states in memory are still good. */
+export const STORAGE_ERRORS: ReadonlySet<string> = new Set(["storage-full", "storage-error"]);
+
+/** Deletes states alone: what else would go may be needed by states that cannot be read, and goes another time. */
+function withoutShared<Writes extends Omit<Commit, "drafts">>(commit: Writes): Writes {
+  const kept = <Item extends { bytes: Uint8Array | null }>(items: Item[]) => items.filter(({ bytes }) => bytes !== null);
+  return { ...commit, revisions: kept(commit.revisions), blocks: kept(commit.blocks), expects: null };
+}
+
+/** A record that cannot be read is noted; one of a newer version is left where it is, which is then told. */
+function attempt(record: RecordName, damaged: RecordName[], read: () => unknown): boolean {
   try {
     read();
   } catch (error) {
     const { code } = toCacherError(error);
     if (code === "engine-crashed") throw error;
-    if (code !== "unsupported-version" && code !== "out-of-memory") damaged.push(record);
+    if (code === "unsupported-version" || code === "out-of-memory") return true;
+    damaged.push(record);
   }
+  return false;
 }

@@ -34,6 +34,8 @@ const FORK = ["at", "name", "signal"] as const satisfies (keyof ForkOptions)[];
 const UPDATE = ["config", "name", "tags", "metadata", "signal"] as const satisfies (keyof UpdateState)[];
 const APPEND = ["evaluate", "signal"] as const satisfies (keyof AppendOptions)[];
 
+const TARGETS = ["checkpoint", "revision", "steps"];
+
 export class State {
   readonly id: string;
   readonly #line: StateLine;
@@ -53,11 +55,13 @@ export class State {
 
   /** Its text; of a revision of its history, the text then. */
   async text({ revision, signal }: { revision?: string } & CallOptions = {}): Promise<string> {
+    requireKinds("text", { revision }, { revision: "text" });
     return (await this.#tokens(revision, signal)).text;
   }
 
   /** The token ids of its text, with the place of each in it. */
   async tokens({ revision, signal }: { revision?: string } & CallOptions = {}): Promise<Tokens> {
+    requireKinds("tokens", { revision }, { revision: "text" });
     const { ids, offsets } = await this.#tokens(revision, signal);
     return { ids: Uint32Array.from(ids), offsets: Uint32Array.from(offsets) };
   }
@@ -126,8 +130,7 @@ export class State {
    * so nothing is lost.
    */
   async rollback(to: RollbackTarget, { signal }: CallOptions = {}): Promise<StateInfo> {
-    if (typeof to === "object") requireKinds("rollback", to, { checkpoint: "text", revision: "text", steps: "count" });
-    else if (typeof to === "number") requireKinds("rollback", { steps: to }, { steps: "count" });
+    requireTarget(to);
     const target = typeof to === "string" ? await this.#named(to, signal) : typeof to === "number" ? { steps: to } : to;
     return this.#change({ command: "rollback", id: this.id, to: target }, signal);
   }
@@ -142,11 +145,13 @@ export class State {
 
   /** Begins the random numbers of another seed, so that the text goes another way. Default: a fresh one. */
   async reseed(seed?: number | bigint, { signal }: CallOptions = {}): Promise<StateInfo> {
+    requireKinds("reseed", { seed }, { seed: "seed" });
     return this.#change({ command: "reseed", id: this.id, ...(seed === undefined ? {} : { seed }) }, signal);
   }
 
   /** Exempts it from clean-up, and its KV cache from eviction; `false`: no longer. */
   async pin(pinned = true, { signal }: CallOptions = {}): Promise<StateInfo> {
+    requireKinds("pin", { pinned }, { pinned: "flag" });
     return this.#change({ command: "pin", id: this.id, pinned }, signal);
   }
 
@@ -195,4 +200,15 @@ export class State {
   async #change(command: StateCommand, signal: AbortSignal | undefined, evaluate = false): Promise<StateInfo> {
     return this.#write<StateInfo>(command, signal, evaluate);
   }
+}
+
+function requireTarget(to: RollbackTarget): void {
+  const target: unknown = typeof to === "number" ? { steps: to } : to;
+  if (typeof target === "string") return;
+  if (typeof target === "object" && target !== null) {
+    requireKinds("rollback", target, { checkpoint: "text", revision: "text", steps: "count" });
+    const given = Object.entries(target).filter(([, value]) => value !== undefined);
+    if (given.length === 1 && TARGETS.includes(given[0]![0])) return;
+  }
+  throw new CacherError("invalid-argument", "to: must be a checkpoint's name, a revision's id, a number of steps, or an object that says which");
 }

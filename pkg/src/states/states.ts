@@ -26,7 +26,7 @@ import type {
   StatesUsage,
 } from "../types.js";
 import { requireKinds } from "./arguments.js";
-import { withSeeds } from "./json.js";
+import { withSeedOfChange, withSeeds } from "./json.js";
 import type { StateRequest, StateRequestName, StateRequests } from "./requests.js";
 import { requirePolicy } from "./settings.js";
 import { State } from "./state.js";
@@ -65,10 +65,17 @@ export class StateLine {
 
 export class States {
   readonly #line: StateLine;
+  /** What an engine that is started anew does not know. */
+  readonly #watches = new Set<() => void>();
+  #cleanUp: CleanUpPolicy | null | undefined;
 
   /** @internal */
   constructor(client: Client) {
     this.#line = new StateLine(client);
+    client.onrestart = () => {
+      if (this.#cleanUp !== undefined) this.#line.ask("setCleanUp", { policy: this.#cleanUp }).catch(() => undefined);
+      for (const watch of this.#watches) watch();
+    };
   }
 
   /** A new state of a text. */
@@ -113,12 +120,17 @@ export class States {
 
   /** How two states differ. */
   async diff(a: StateOrId, b: StateOrId, { distributions = false, signal }: DiffOptions = {}): Promise<StateDiff> {
-    return this.#line.ask("diff", { a: idOf(a), b: idOf(b), distributions }, { signal });
+    requireKinds("diff", { distributions }, { distributions: "flag" });
+    const diff = await this.#line.ask("diff", { a: idOf(a), b: idOf(b), distributions }, { signal });
+    diff.config.forEach(withSeedOfChange);
+    return diff;
   }
 
   /** How two states differ, and what the model makes of them. */
   async compare(a: StateOrId, b: StateOrId, { signal }: CallOptions = {}): Promise<StateComparison> {
-    return this.#line.ask("compare", { a: idOf(a), b: idOf(b) }, { signal });
+    const comparison = await this.#line.ask("compare", { a: idOf(a), b: idOf(b) }, { signal });
+    comparison.diff.config.forEach(withSeedOfChange);
+    return comparison;
   }
 
   /** One new state of several, which stay as they are. */
@@ -159,6 +171,7 @@ export class States {
   async export(states?: readonly StateOrId[], options: ExportOptions = {}): Promise<Blob> {
     requireKnown(options, EXPORT, "export");
     requireKinds("export", options, { format: ["binary", "json"], kv: "flag" });
+    if (states !== undefined && !Array.isArray(states)) throw new CacherError("invalid-argument", "states: must be an array");
     const { format = "binary", kv = true, signal } = options;
     return this.#line.ask("export", { ids: states?.map(idOf) ?? null, format, kv }, { signal });
   }
@@ -171,6 +184,9 @@ export class States {
     requireKnown(options, IMPORT, "import");
     requireKinds("import", options, { persist: "flag" });
     const { persist = true, signal, onProgress } = options;
+    if (!(file instanceof Blob || file instanceof ArrayBuffer || file instanceof Uint8Array)) {
+      throw new CacherError("invalid-argument", "file: must be a Blob, an ArrayBuffer or a Uint8Array");
+    }
     const blob = file instanceof Blob ? file : new Blob([file as Uint8Array<ArrayBuffer>]);
     const settings = { signal, ...(onProgress === undefined ? {} : { onEvent: onProgress }) };
     const infos = await this.#line.ask("import", { file: blob, persist }, settings);
@@ -196,7 +212,9 @@ export class States {
 
   /** Sets the policy by which old states are deleted from now on; `null`: none. */
   async setCleanUp(policy: CleanUpPolicy | null): Promise<void> {
-    await this.#line.ask("setCleanUp", { policy: policy === null ? null : requirePolicy("setCleanUp", policy) });
+    const limits = policy === null ? null : requirePolicy("setCleanUp", policy);
+    await this.#line.ask("setCleanUp", { policy: limits });
+    this.#cleanUp = limits;
   }
 
   /** Stores what could not be stored before; rejects with the reason where it still cannot. */
@@ -206,11 +224,19 @@ export class States {
 
   /** Calls `listener` at every change, from this tab or another; returns the way out. */
   subscribe(listener: (event: StatesEvent) => void): () => void {
+    if (typeof listener !== "function") throw new CacherError("invalid-argument", "listener: must be a function");
     const controller = new AbortController();
-    const end = this.#line.ask("watch", null, { signal: controller.signal, onEvent: listener });
-    // It ends by the way out, or with the engine.
-    end.catch(() => undefined);
-    return () => controller.abort();
+    const watch = () => {
+      const end = this.#line.ask("watch", null, { signal: controller.signal, onEvent: listener });
+      // It ends by the way out, or with the engine.
+      end.catch(() => undefined);
+    };
+    this.#watches.add(watch);
+    watch();
+    return () => {
+      this.#watches.delete(watch);
+      controller.abort();
+    };
   }
 
   #handle({ id }: StateInfo): State {
