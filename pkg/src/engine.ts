@@ -85,6 +85,9 @@ export interface EngineStates {
   recoverDraft(id: string, bytes: Uint8Array): boolean;
   stateCommit(ids: string[]): StateCommit | undefined;
   committed(handle: number, done: boolean): void;
+  /** Remembers how a state stands, until it is released. */
+  holdState(id: string): void;
+  releaseState(id: string, undo: boolean): void;
   revisionsMissing(ids: string[]): void;
   readBlockNames(names: string[]): void;
   readRevision(id: string, bytes: Uint8Array): void;

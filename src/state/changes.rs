@@ -21,7 +21,7 @@ pub struct Change {
 /// The keys whose values differ, in ascending order. Values are compared
 /// whole: a change within an object is a change of its key.
 pub fn changes(a: &JsonMap, b: &JsonMap) -> Vec<Change> {
-    let value = |map: &JsonMap, key: &str| map.get(key).cloned().unwrap_or(Value::Null);
+    let value = |map: &JsonMap, key: &str| exact(map.get(key).cloned().unwrap_or_default());
     keys([a, b])
         .into_iter()
         .map(|key| Change {
@@ -31,6 +31,14 @@ pub fn changes(a: &JsonMap, b: &JsonMap) -> Vec<Change> {
         })
         .filter(|change| change.a != change.b)
         .collect()
+}
+
+/// An integer that JavaScript's numbers cannot hold as a string of its digits.
+fn exact(value: Value) -> Value {
+    match value.as_u64() {
+        Some(large) if large >= 1 << 53 => Value::String(large.to_string()),
+        _ => value,
+    }
 }
 
 /// The keys of all maps, each once, in ascending order.

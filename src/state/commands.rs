@@ -287,6 +287,9 @@ impl States {
                     Input::Tokens(tokens) => tokens,
                 };
                 crate::model::forward::check_tokens(&tokens, vocab_size)?;
+                if tokens.is_empty() {
+                    return to_json(&self.info(&id, tokenizer)?);
+                }
                 let needed = self.get(&id)?.tokens.len() + tokens.len();
                 let available = model.config().n_positions;
                 if needed > available {

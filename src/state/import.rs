@@ -386,6 +386,8 @@ impl States {
                 record.id = fresh_id()?;
             }
             record.used = now;
+            // What is exempt from clean-up is for the user here to say.
+            record.pinned = false;
             record.snapshot = None;
             record.kv = kv.clone();
             records.push(record);

@@ -133,52 +133,34 @@ impl States {
                 available: model.n_positions,
             });
         }
-        self.add_merged(
-            &command.strategy,
-            ids,
-            heads,
-            tokens,
-            attributes,
-            command.persist,
-            now,
-        )
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn add_merged(
-        &mut self,
-        strategy: &MergeStrategy,
-        ids: &[String],
-        heads: Vec<RevisionId>,
-        tokens: Vec<u32>,
-        attributes: Attributes,
-        persist: Option<bool>,
-        now: u64,
-    ) -> Result<String> {
-        let seed = attributes.seed();
-        let kv = self.get(&ids[0])?.record.kv.clone();
-        let parent = self.revisions.tokens(&heads[0])?;
+        // A side that was chosen whole goes on as it would have.
+        let rng = match chosen {
+            Some(side) => self.revisions.node(&heads[side])?.revision.rng,
+            None => RngState {
+                seed: attributes.seed(),
+                position: 0,
+            },
+        };
+        let parent = &sides[0][..];
         let common = parent.iter().zip(&tokens).take_while(|(a, b)| a == b);
         let keep = common.count();
-        let strategy = match serde_json::to_value(strategy) {
+        let strategy = match serde_json::to_value(command.strategy) {
             Ok(serde_json::Value::String(name)) => name,
             _ => String::new(),
         };
-        let mut parents = heads;
         let mut seen = Vec::new();
-        parents.retain(|id| {
-            !seen.contains(id) && {
-                seen.push(id.clone());
-                true
-            }
+        heads.retain(|id| {
+            let is_new = !seen.contains(id);
+            seen.push(id.clone());
+            is_new
         });
         let revision = Revision {
-            parents,
+            parents: heads,
             operation: Operation::Merge { strategy },
             keep: keep as u32,
             appended: tokens[keep..].to_vec(),
             attributes: Some(attributes),
-            rng: RngState { seed, position: 0 },
+            rng,
             model: self.model().clone(),
             created: now,
             duration_ms: 0,
@@ -187,8 +169,10 @@ impl States {
         for id in ids {
             all_persist &= self.get(id)?.persist;
         }
+        let kv = self.get(&ids[0])?.record.kv.clone();
         let head = self.revisions.insert(revision, false)?;
-        self.add_state(head, None, kv, persist.unwrap_or(all_persist), now)
+        let persist = command.persist.unwrap_or(all_persist);
+        self.add_state(head, None, kv, persist, now)
     }
 
     /// The attributes of a merge, or the keys in conflict.

@@ -276,6 +276,12 @@ impl States {
         Ok(())
     }
 
+    /// Makes a state what it was before a change that could not be stored. Its
+    /// revision goes with the next garbage.
+    pub fn put_back(&mut self, state: State) {
+        self.states.insert(state.record.id.clone(), state);
+    }
+
     /// Makes a revision and moves the state to it.
     pub fn advance(&mut self, id: &str, change: Change, now: u64) -> Result<()> {
         let state = self.get(id)?;
@@ -369,9 +375,9 @@ impl States {
                 let len = self.revisions.node(&revision)?.len;
                 (revision, len)
             }
-            Some(&ForkAt::Tokens(keep)) if keep <= tokens.len() => (head, keep),
-            Some(&ForkAt::Tokens(keep)) => {
-                let reason = format!("the state has {} tokens, not {keep}", tokens.len());
+            Some(&ForkAt::Tokens(keep)) if (1..=tokens.len()).contains(&keep) => (head, keep),
+            Some(ForkAt::Tokens(_)) => {
+                let reason = format!("must be from 1 to the {} tokens of the state", tokens.len());
                 return Err(Error::argument("at", reason));
             }
         };

@@ -98,8 +98,9 @@ pub struct StateInfo {
     pub persist: bool,
     /// All of it is in storage.
     pub saved: bool,
-    /// Tokens that the model was run for in the call that returned this; 0: all
-    /// was in the KV cache.
+    /// Of the call that returned this: tokens of the text before it (of what was
+    /// added or merged: of the text after it) that the model was run for. 0: all
+    /// were in the KV cache.
     pub tokens_evaluated: u32,
 }
 
@@ -269,8 +270,11 @@ impl States {
                     Operation::Rollback { target: to } => target = Some(to.to_string()),
                     _ => {}
                 }
+                // Tokens of another model's vocabulary may have no text here.
                 let added = match (target.is_none(), tokenizer) {
-                    (true, Some(tokenizer)) => tokenizer.decode(&revision.appended)?,
+                    (true, Some(tokenizer)) => {
+                        tokenizer.decode(&revision.appended).unwrap_or_default()
+                    }
                     _ => String::new(),
                 };
                 let before = parent.map_or(0, |parent| parent.len);

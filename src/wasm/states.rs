@@ -11,7 +11,9 @@ use crate::model::{BlockName, Dtype, KvFormat};
 use crate::state::commands::{Context, with_seed};
 use crate::state::record::{self, Kind};
 use crate::state::states::Change;
-use crate::state::{Commit, MissingBlock, ModelRef, Operation, RevisionId, States, state_diff};
+use crate::state::{
+    Commit, MissingBlock, ModelRef, Operation, RevisionId, State, States, state_diff,
+};
 use std::collections::HashMap;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
@@ -61,6 +63,8 @@ pub struct StateJobs {
     /// Blocks that are being fetched from storage.
     awaited: HashMap<String, MissingBlock>,
     commits: HashMap<u32, Commit>,
+    /// States as they were before a change that may have to be undone.
+    held: HashMap<String, State>,
     next_commit: u32,
 }
 
@@ -82,6 +86,7 @@ impl StateJobs {
             generations: HashMap::new(),
             awaited: HashMap::new(),
             commits: HashMap::new(),
+            held: HashMap::new(),
             next_commit: 1,
         }
     }
@@ -206,6 +211,22 @@ impl Engine {
     pub fn committed(&mut self, handle: u32, done: bool) {
         if let (Some(commit), true) = (self.states.commits.remove(&handle), done) {
             self.states.states.committed(&commit);
+        }
+    }
+
+    /// Remembers how a state stands, until [`release_state`](Self::release_state).
+    #[wasm_bindgen(js_name = holdState)]
+    pub fn hold_state(&mut self, id: &str) -> Result<()> {
+        let state = self.states.states.get(id)?.clone();
+        self.states.held.insert(id.to_owned(), state);
+        Ok(())
+    }
+
+    /// Ends that, and with `undo` makes the state what it was.
+    #[wasm_bindgen(js_name = releaseState)]
+    pub fn release_state(&mut self, id: &str, undo: bool) {
+        if let (Some(state), true) = (self.states.held.remove(id), undo) {
+            self.states.states.put_back(state);
         }
     }
 

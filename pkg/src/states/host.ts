@@ -265,12 +265,23 @@ export class StateHost {
 
   async #write(opened: Opened, { id, command, evaluate }: StateRequests["write"]["args"], signal: AbortSignal): Promise<unknown> {
     return this.#asWriter(opened, [id], signal, async () => {
-      const answer = JSON.parse(this.#command(command)) as object;
+      this.#environment.engine().holdState(id);
+      let undo = false;
+      let answer: object;
       let tokensEvaluated = 0;
       try {
-        if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
+        answer = JSON.parse(this.#command(command)) as object;
+        try {
+          if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
+        } finally {
+          await this.#commit(opened, [id]);
+        }
+      } catch (error) {
+        // So that who tries again does not make the change twice.
+        undo = STORAGE_ERRORS.has(toCacherError(error).code);
+        throw error;
       } finally {
-        await this.#commit(opened, [id]);
+        this.#environment.engine().releaseState(id, undo);
       }
       return "rng" in answer ? { ...this.#info(id), tokensEvaluated } : answer;
     });
