@@ -86,7 +86,7 @@ export class State {
     );
   }
 
-  /** Adds text or tokens at the end. */
+  /** Adds text or tokens at the end. Aborted once it has begun, it has added them, and the model has not read them all. */
   async append(input: Input, options: AppendOptions = {}): Promise<StateInfo> {
     requireKnown(options, APPEND, "append");
     requireKinds("append", options, { evaluate: "flag" });
