@@ -73,7 +73,8 @@ export class Client {
   async call<M extends Method>(method: M, args: Methods[M]["args"], settings: CallSettings<M>): Promise<Methods[M]["value"]> {
     const { signal, onEvent, onAbort = "reject" } = settings;
     throwIfAborted(signal);
-    const connection = await untilAborted(this.#ready(), signal);
+    // Sent at once where that is possible, so that calls arrive in the order in which they are made.
+    const connection = this.#connection ?? (await untilAborted(this.#ready(), signal));
     throwIfAborted(signal);
     const answer = this.#send(connection, method, args, { onEvent }, signal);
     return onAbort === "reject" ? untilAborted(answer, signal) : answer;

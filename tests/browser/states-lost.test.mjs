@@ -133,6 +133,37 @@ test("a page that is closed in a long generation loses its last moments at most"
   await context.close();
 });
 
+/** Runs in the thread of the engine: its step number `count` from now ends its job with an error. */
+async function failAtStep(count) {
+  const { Engine } = await import("/pkg/wasm/cacher_wasm.js");
+  const { step } = Engine.prototype;
+  Engine.prototype.step = function () {
+    const events = step.call(this);
+    if (count-- > 0 || events.length === 0) return events;
+    Engine.prototype.step = step;
+    const [{ job }] = events;
+    this.cancel(job);
+    return [{ job, type: "error", error: Object.assign(new Error("nothing to say"), { code: "no-next-token" }) }];
+  };
+}
+
+test("a generation that fails leaves the state as it was, also for the next visit", { timeout: TIMEOUT_MS }, async () => {
+  const options = { worker: false, states: { saveIntervalMs: 0 } };
+  const { context, page } = await openStates(browser, server, options);
+  const id = await page.evaluate(async () => (await states.create({ text: "Once upon a time" })).id);
+  await page.evaluate(failAtStep, 60);
+  const { error, drafts } = await page.evaluate(async (id) => {
+    const state = await states.get(id);
+    const error = await kit.failure(state.generate(kept.endless(200)).result);
+    return { error, drafts: await kept.rawKeys("drafts") };
+  }, id);
+  assert.equal(error?.code, "no-next-token");
+  assert.deepEqual(drafts, []);
+  await reload(page, options);
+  assert.equal(await page.evaluate(async (id) => (await states.get(id)).text(), id), "Once upon a time");
+  await context.close();
+});
+
 test("a damaged record harms nothing but itself", { timeout: 2 * TIMEOUT_MS }, async (t) => {
   const { context, page, problems } = await openStates(browser, server);
   const made = await page.evaluate(async () => {

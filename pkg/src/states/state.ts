@@ -34,6 +34,7 @@ const FORK = ["at", "name", "signal"] as const satisfies (keyof ForkOptions)[];
 const UPDATE = ["config", "name", "tags", "metadata", "signal"] as const satisfies (keyof UpdateState)[];
 const APPEND = ["evaluate", "signal"] as const satisfies (keyof AppendOptions)[];
 
+const REVISION = /^[0-9a-f]{32}$/;
 const TARGETS = ["checkpoint", "revision", "steps"];
 
 export class State {
@@ -85,7 +86,7 @@ export class State {
     );
   }
 
-  /** Adds text or tokens at the end. */
+  /** Adds text or tokens at the end. Aborted once it has begun, it has added them, and the model has not read them all. */
   async append(input: Input, options: AppendOptions = {}): Promise<StateInfo> {
     requireKnown(options, APPEND, "append");
     requireKinds("append", options, { evaluate: "flag" });
@@ -131,7 +132,10 @@ export class State {
    */
   async rollback(to: RollbackTarget, { signal }: CallOptions = {}): Promise<StateInfo> {
     requireTarget(to);
-    const target = typeof to === "string" ? await this.#named(to, signal) : typeof to === "number" ? { steps: to } : to;
+    let target: object;
+    if (typeof to === "number") target = { steps: to };
+    else if (typeof to !== "string") target = to;
+    else target = REVISION.test(to) ? await this.#named(to, signal) : { checkpoint: to };
     return this.#change({ command: "rollback", id: this.id, to: target }, signal);
   }
 
@@ -178,11 +182,10 @@ export class State {
     return this.#states.delete(this, options);
   }
 
-  /** A string is a checkpoint's name where there is one of that name, else a revision's id. */
+  /** What looks like a revision's id may be a checkpoint's name. */
   async #named(name: string, signal: AbortSignal | undefined): Promise<{ checkpoint: string } | { revision: string }> {
     const checkpoints = await this.checkpoints({ ...(signal === undefined ? {} : { signal }) });
-    const isRevision = /^[0-9a-f]{32}$/.test(name) && !checkpoints.some((checkpoint) => checkpoint.name === name);
-    return isRevision ? { revision: name } : { checkpoint: name };
+    return checkpoints.some((checkpoint) => checkpoint.name === name) ? { checkpoint: name } : { revision: name };
   }
 
   #tokens(revision: string | undefined, signal: AbortSignal | undefined): Promise<{ text: string; ids: number[]; offsets: number[] }> {

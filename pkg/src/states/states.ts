@@ -4,7 +4,7 @@
 
 import { requireKnown, toTokenIds } from "../arguments.js";
 import type { CallSettings, Client } from "../client.js";
-import { CacherError, toCacherError } from "../errors.js";
+import { abortError, CacherError, toCacherError } from "../errors.js";
 import type {
   CallOptions,
   CleanUpPolicy,
@@ -42,6 +42,8 @@ const EXPORT = ["format", "kv", "signal"] as const satisfies (keyof ExportOption
 const IMPORT = ["persist", "signal", "onProgress"] as const satisfies (keyof ImportOptions)[];
 const ATTRIBUTES = { config: "object", name: "text", tags: "texts", metadata: "object", persist: "flag", evaluate: "flag" } as const;
 
+const CHANGES: ReadonlySet<StateRequestName> = new Set(["create", "write", "fork", "delete", "merge", "import", "cleanUp", "setCleanUp", "save"]);
+
 /** Sends requests about states to the engine's host. */
 export class StateLine {
   readonly #client: Client;
@@ -56,10 +58,20 @@ export class StateLine {
     settings: Pick<CallSettings<"states">, "signal" | "onAbort"> & { onEvent?: (event: StateRequests[Name]["event"]) => void } = {},
   ): Promise<StateRequests[Name]["value"]> {
     const { onEvent, ...others } = settings;
-    return this.#client.call("states", { name, args } as StateRequest, {
+    const { signal } = settings;
+    // Of what changes states, only the host knows whether the abort came in time.
+    const onAbort = CHANGES.has(name) ? "finish" : "reject";
+    const answer = this.#client.call("states", { name, args } as StateRequest, {
+      onAbort,
       ...others,
       ...(onEvent === undefined ? {} : { onEvent: onEvent as (event: unknown) => void }),
-    }) as Promise<StateRequests[Name]["value"]>;
+    });
+    try {
+      return (await answer) as StateRequests[Name]["value"];
+    } catch (error) {
+      // What comes from the host has no reason.
+      throw toCacherError(error).code === "aborted" && signal?.aborted ? abortError(signal) : error;
+    }
   }
 }
 
