@@ -12,9 +12,9 @@ pub type JsonMap = Map<String, Value>;
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Change {
     pub key: String,
-    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))]
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue | bigint"))]
     pub a: Value,
-    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))]
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue | bigint"))]
     pub b: Value,
 }
 
