@@ -231,3 +231,7 @@ fn likeliest(a: &[f32], b: &[f32]) -> Vec<NextToken> {
     };
     ids.into_iter().map(told).collect()
 }
+
+#[cfg(test)]
+#[path = "comparison_tests.rs"]
+mod tests;

@@ -110,3 +110,7 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

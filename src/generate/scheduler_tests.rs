@@ -454,3 +454,52 @@ fn a_model_whose_results_depend_on_the_batch_refuses_drafts() {
         .unwrap_err();
     assert_eq!(error.code(), "invalid-argument");
 }
+
+#[test]
+fn a_character_before_a_stop_string_stays_whole_in_what_goes_on() {
+    // Token 66 ends the character that 65 begins, and begins the stop string.
+    let parts = [
+        (65, "\u{6F22}".as_bytes()[..1].to_vec()),
+        (66, {
+            let mut part = "\u{6F22}".as_bytes()[1..].to_vec();
+            part.extend(b"XY");
+            part
+        }),
+    ];
+    let chars = |bytes: &[u8]| -> String {
+        bytes
+            .iter()
+            .map(|&byte| crate::tokenizer::byte_to_char(byte))
+            .collect()
+    };
+    let mut tokens: Vec<String> = (0..=255u8).map(|byte| chars(&[byte])).collect();
+    tokens.extend((256..VOCAB_SIZE).map(|i| format!("<{i}>")));
+    for (token, bytes) in parts {
+        tokens[token] = chars(&bytes);
+    }
+    // The bytes themselves keep a token each, at the end.
+    for (place, byte) in (256..).zip([65, 66]) {
+        tokens[place] = chars(&[byte]);
+    }
+    let tokenizer = Rc::new(Tokenizer::from_lists(tokens, Vec::new(), &[EOS]).unwrap());
+    let mut scheduler = Scheduler::new(Rc::new(Counting::new()), Some(tokenizer.clone()), || 0.0);
+    let options = GenerateOptions {
+        stop: vec!["X".into()],
+        ..greedy(5)
+    };
+    let rng = crate::generate::rng::RngState {
+        seed: 0,
+        position: 0,
+    };
+    let root = BlockName::root(&["test"]);
+    let id = scheduler
+        .add_continuation(vec![64], root, rng, &options)
+        .unwrap();
+    match drain(&mut scheduler).remove(&id) {
+        Some((_, Event::Continued(result, continuation))) => {
+            assert_eq!(result.text, "\u{6F22}");
+            assert_eq!(tokenizer.decode(&continuation.tokens).unwrap(), "@\u{6F22}");
+        }
+        other => panic!("{other:?}"),
+    }
+}

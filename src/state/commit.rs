@@ -155,36 +155,40 @@ impl States {
         if storage.dead_revisions.is_empty() && storage.dead_blocks.is_empty() {
             return Ok(Default::default());
         }
-        let (revisions, blocks) = self.live()?;
-        let dead_revisions = storage.dead_revisions.iter();
-        let dead_blocks = storage.dead_blocks.iter();
+        let mut revisions = storage.dead_revisions.clone();
+        if !revisions.is_empty() {
+            let live = self.live_revisions();
+            revisions.retain(|id| !live.contains(id));
+        }
+        let mut blocks = storage.dead_blocks.clone();
+        if !blocks.is_empty() {
+            let live = self.live_blocks()?;
+            blocks.retain(|name| !live.contains(name));
+        }
         Ok((
-            dead_revisions
-                .filter(|id| !revisions.contains(*id))
-                .cloned()
-                .collect(),
-            dead_blocks
-                .filter(|name| !blocks.contains(*name))
-                .copied()
-                .collect(),
+            revisions.into_iter().collect(),
+            blocks.into_iter().collect(),
         ))
     }
 
-    /// The revisions and the full blocks that states have.
-    fn live(&self) -> Result<(HashSet<RevisionId>, HashSet<BlockName>)> {
+    /// The revisions that states have.
+    fn live_revisions(&self) -> HashSet<RevisionId> {
+        let heads = self.states.values().flat_map(|state| state.record.heads());
+        self.revisions.ancestry(heads.cloned())
+    }
+
+    /// The full blocks that states have.
+    fn live_blocks(&self) -> Result<HashSet<BlockName>> {
         let mut heads: HashMap<BlockName, Vec<RevisionId>> = HashMap::new();
         for state in self.states.values() {
             let heads = heads.entry(self.stored_root(state)).or_default();
             heads.extend(state.record.heads().cloned());
         }
-        let mut revisions = HashSet::new();
         let mut blocks = HashSet::new();
         for (root, heads) in heads {
-            let history = self.revisions.ancestry(heads);
-            blocks.extend(self.full_blocks(root, &history)?);
-            revisions.extend(history);
+            blocks.extend(self.full_blocks(root, &self.revisions.ancestry(heads))?);
         }
-        Ok((revisions, blocks))
+        Ok(blocks)
     }
 
     /// The record to store: with the copy of what the head says.
@@ -394,13 +398,21 @@ impl States {
 
     /// Takes a state's record in, after its revisions. Where its head did not
     /// come, the text is taken from the copy in the record, without its history:
-    /// then the state is to be written again.
+    /// then the state is to be written again. One that is to be deleted as it
+    /// stands there is not taken in.
     ///
     /// Errors: those of [`record::unseal`]; `invalid-state-file`.
     pub fn read_state(&mut self, id: &str, version: u64, fence: u64, sealed: &[u8]) -> Result<()> {
         let mut record: StateRecord = record::unseal_json(Kind::State, sealed)?;
+        let deleted = &mut self.storage.deleted;
+        if deleted
+            .iter()
+            .any(|d| *d == (id.to_owned(), version, fence))
+        {
+            return Ok(());
+        }
         // Another tab has written it after it was deleted here: it stays.
-        self.storage.deleted.retain(|(deleted, ..)| deleted != id);
+        deleted.retain(|(deleted, ..)| deleted != id);
         if record.id != id {
             let what = format!("the record of state {id} is that of {}", record.id);
             return Err(crate::Error::InvalidStateFile(what));
@@ -512,7 +524,11 @@ impl States {
     /// Forgets the revisions that no state needs, and the blocks in storage that
     /// are of no state's text.
     pub fn collect_garbage(&mut self, blocks: &mut BlockTable) -> Result<()> {
-        let (kept, live_blocks) = self.live()?;
+        let kept = self.live_revisions();
+        let live_blocks = match self.storage.blocks.is_empty() {
+            true => HashSet::new(),
+            false => self.live_blocks()?,
+        };
         let dead_blocks: HashSet<BlockName> = self
             .storage
             .blocks

@@ -316,6 +316,23 @@ pub fn import_file(
     states.import(manifest, origin, true, vocab_size, now)
 }
 
+/// Puts the hash of a file right that was changed, as whoever forges one would:
+/// for tests. What is no file is left as it is.
+#[doc(hidden)]
+pub fn sign(file: &mut Vec<u8>) {
+    if !file.starts_with(MAGIC) {
+        if let Ok(mut manifest) = from_json::<Manifest>("the file", file)
+            && let Ok(digest) = manifest.digest()
+        {
+            manifest.sha256 = Some(digest);
+            *file = super::record::to_json(&manifest).unwrap_or_default();
+        }
+    } else if let Some(end) = file.len().checked_sub(HASH_BYTES) {
+        let hash = Sha256::digest(&file[..end]);
+        file[end..].copy_from_slice(&hash);
+    }
+}
+
 impl States {
     /// What names of blocks from a file begin with.
     fn imported_root(&self, origin: BlockName) -> BlockName {

@@ -37,7 +37,7 @@ pub mod text;
 pub mod views;
 
 #[cfg(test)]
-mod lab;
+pub(crate) mod lab;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

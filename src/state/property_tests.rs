@@ -636,7 +636,7 @@ impl First for Index {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn states_behave_as_full_copies_that_are_computed_anew(ops in ops()) {

@@ -53,6 +53,19 @@ export async function readAll() {
   };
 }
 
+/** As `readAll`, with the bytes in base64. */
+export async function readAllBytes() {
+  const { states, revisions, drafts, blocks, quarantined } = await database.readAll();
+  const base64 = ({ bytes, ...rest }) => ({ ...rest, bytes: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) });
+  return {
+    states: states.map(base64),
+    revisions: revisions.map(base64),
+    drafts: drafts.map(base64),
+    blocks: (await database.readBlocks(blocks)).map(base64),
+    quarantined,
+  };
+}
+
 export const readStates = async (ids) => (await database.readStates(ids)).map(plain);
 export const readRevisions = async (ids) => (await database.readRevisions(ids)).map(plain);
 
