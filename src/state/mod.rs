@@ -3,9 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | `revision`, `revisions` | an immutable moment of a text; the graph of all |
-//! | `states` | movable references to revisions: create, append, fork, roll back |
+//! | `states`, `travel` | movable references to revisions: create, append; fork, roll back |
 //! | `blocks` | which KV blocks a history has |
-//! | `commit`, `record` | to storage and back, as data; sealed records |
+//! | `commit`, `restore`, `record`, `garbage` | to storage and back, as data; sealed records; what nobody needs |
 //! | `views` | what callers see |
 //! | `text`, `diff`, `state_diff`, `changes`, `comparing` | what differs between two states |
 //! | `ancestor`, `merge`, `resolution`, `merge_tokens`, `merge_maps`, `merging` | making one of several |
@@ -22,6 +22,7 @@ pub mod commit;
 pub mod comparing;
 pub mod diff;
 pub mod export;
+pub mod garbage;
 pub mod import;
 pub mod merge;
 pub mod merge_maps;
@@ -29,11 +30,13 @@ pub mod merge_tokens;
 pub mod merging;
 pub mod record;
 pub mod resolution;
+pub mod restore;
 pub mod revision;
 pub mod revisions;
 pub mod state_diff;
 pub mod states;
 pub mod text;
+pub mod travel;
 pub mod views;
 
 #[cfg(test)]
@@ -47,13 +50,14 @@ mod testing;
 
 pub use ancestor::common_ancestor;
 pub use changes::{Change, JsonMap, changes};
-pub use commit::{Commit, MissingBlock};
+pub use commit::Commit;
 pub use diff::{DiffHunk, HunkKind, TokenDiff};
 pub use merge_maps::{merge_maps, merge_tags};
 pub use merge_tokens::{
     MergeConflict, MergeConflicts, MergeRequest, MergeStrategy, Merged, merge_tokens,
 };
 pub use resolution::{OnConflict, Resolution, TextResolution};
+pub use restore::MissingBlock;
 pub use revision::{Attributes, ModelRef, Operation, Revision, RevisionId};
 pub use state_diff::StateDiff;
 pub use states::{State, StateRecord, States};

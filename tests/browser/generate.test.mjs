@@ -31,7 +31,10 @@ for (const worker of [true, false]) {
         assert.deepEqual(result.tokens, greedy32);
         assert.equal(result.text, text);
         assert.equal(result.finishReason, "length");
-        assert.deepEqual(result.usage, {
+        // Prompts that begin alike share what was computed.
+        const { tokensEvaluated, ...usage } = result.usage;
+        assert.ok(tokensEvaluated >= 1 && tokensEvaluated <= ids.length);
+        assert.deepEqual(usage, {
           promptTokens: ids.length,
           completionTokens: 32,
           totalTokens: ids.length + 32,
