@@ -364,7 +364,7 @@ export interface CleanUpPolicy {
   maxBytes?: number;
   /** Since a state was used. */
   maxAgeMs?: number;
-  /** How often to look. Default: 60,000. */
+  /** How often to look: 1,000 and more. Default: 60,000. */
   intervalMs?: number;
 }
 

@@ -136,7 +136,7 @@ test("clean-up", { timeout: 2 * TIMEOUT_MS }, async (t) => {
     const { names, told } = await left(`{
       const deleted = [];
       const end = states.subscribe(({ type, states: ids }) => type === "deleted" && deleted.push(...ids));
-      await states.setCleanUp({ maxStates: 2, intervalMs: 30 });
+      await states.setCleanUp({ maxStates: 2, intervalMs: 1000 });
       while ((await states.list()).total > 3) await new Promise((resolve) => setTimeout(resolve, 20));
       await states.setCleanUp(null);
       const more = await states.create({ name: "f", evaluate: false });

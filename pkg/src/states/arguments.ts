@@ -22,6 +22,7 @@ const KINDS = {
   object: [isObject, "an object"],
   count: [(value) => Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff, "a whole number from 0 to 2^32-1"],
   seed: [isSeed, "a whole number from 0 to 2^53-1, or a bigint up to 2^64-1"],
+  interval: [(value) => Number.isSafeInteger(value) && (value as number) >= 1000 && (value as number) <= 0x7fff_ffff, "a whole number from 1000 to 2^31-1"],
   bytes: [(value) => Number.isSafeInteger(value) && (value as number) >= 0, "a whole number of at least 0"],
 } satisfies Record<string, [Check, string]>;
 

@@ -7,14 +7,17 @@
 
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
-import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent, StatesUsage } from "../types.js";
+import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
 import { StateChannel } from "./channel.js";
+import { CleanUpClock } from "./clean-up.js";
 import { openStateDatabase, type StateDatabase } from "./database.js";
+import { saveDrafts } from "./drafts.js";
 import { exportStates, importStates } from "./files.js";
 import { toJson, toStateInfo } from "./json.js";
 import { StateLocks } from "./locks.js";
 import type { StateCommand, StateRequest, StateRequestName, StateRequests, StateSettings } from "./requests.js";
 import { LIST_ALL, STORAGE_ERRORS, StateShelf } from "./shelf.js";
+import { type EngineUsage, readUsage } from "./usage.js";
 
 /** What the host of the engine does for states. */
 export interface StateHostEnvironment {
@@ -36,8 +39,6 @@ interface Opened {
   channel: StateChannel;
 }
 
-const DEFAULT_CLEAN_UP_MS = 60_000;
-
 export class StateHost {
   readonly #environment: StateHostEnvironment;
   readonly #settings: StateSettings;
@@ -45,20 +46,16 @@ export class StateHost {
   /** States that are being written here. */
   readonly #busy = new Map<string, number>();
   #opened: Promise<Opened> | undefined;
-  #cleanUp: CleanUpPolicy | null;
-  #timer: ReturnType<typeof setInterval> | undefined;
-  #closed = false;
+  readonly #clock = new CleanUpClock(async (policy) => this.#cleanUpNow(await this.#open(), policy, new AbortController().signal));
 
   constructor(settings: StateSettings, environment: StateHostEnvironment) {
     this.#settings = settings;
     this.#environment = environment;
-    this.#cleanUp = settings.cleanUp;
     if (settings.kvCacheBytes !== undefined) environment.engine().setKvBudget(settings.kvCacheBytes);
   }
 
   close(): void {
-    this.#closed = true;
-    clearInterval(this.#timer);
+    this.#clock.stop();
     void this.#opened?.then(
       ({ channel, database }) => {
         channel.close();
@@ -107,12 +104,11 @@ export class StateHost {
       case "import":
         return this.#import(opened, args, signal, onEvent as (progress: { loaded: number; total: number }) => void);
       case "usage":
-        return this.#usage(opened);
+        return readUsage(JSON.parse(this.#command({ command: "usage" })) as EngineUsage, opened.database, opened.reason);
       case "cleanUp":
-        return this.#cleanUpNow(opened, args.policy ?? this.#cleanUp ?? {}, signal);
+        return this.#cleanUpNow(opened, args.policy ?? this.#clock.policy ?? {}, signal);
       case "setCleanUp":
-        this.#cleanUp = args.policy;
-        this.#schedule(opened);
+        this.#clock.set(args.policy);
         return null;
       case "save":
         await this.#save(opened, signal);
@@ -160,7 +156,7 @@ export class StateHost {
       throw error;
     }
     channel.onchange(({ changed, deleted }) => void this.#follow(opened, changed, deleted));
-    this.#schedule(opened);
+    this.#clock.set(this.#settings.cleanUp);
     return opened;
   }
 
@@ -257,9 +253,12 @@ export class StateHost {
   async #make(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {
     const { id } = toStateInfo(this.#command(command));
     let tokensEvaluated = 0;
-    await this.#keepNew(opened, [id], async () => {
-      if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
-    });
+    // Locked, lest it be cleaned up before it is finished.
+    await opened.locks.withWriter(id, undefined, () =>
+      this.#keepNew(opened, [id], async () => {
+        if (evaluate) tokensEvaluated = await this.#evaluate(opened, id, signal);
+      }),
+    );
     return { ...this.#info(id), tokensEvaluated };
   }
 
@@ -324,7 +323,7 @@ export class StateHost {
     return this.#asWriter(opened, [id], signal, async () => {
       await shelf.fetchBlocks(id);
       const job = this.#environment.engine().addStateGeneration(id, options);
-      const saving = this.#saveDrafts(shelf, id, job);
+      const saving = saveDrafts(() => shelf.saveDraft(id, job), this.#settings.saveIntervalMs);
       let event: EngineEvent;
       try {
         event = await this.#environment.run(job, signal, (chunk) => {
@@ -348,24 +347,6 @@ export class StateHost {
       }
       return { ...event.result, state: { ...this.#info(id), tokensEvaluated } };
     });
-  }
-
-  /** Keeps drafts of a generation, one write at a time. */
-  #saveDrafts(shelf: StateShelf, id: string, job: number): { touch(): void; end(): Promise<void> } {
-    let last = Date.now();
-    let writing: Promise<void> | undefined;
-    return {
-      touch: () => {
-        if (writing !== undefined || Date.now() - last < this.#settings.saveIntervalMs) return;
-        last = Date.now();
-        writing = shelf
-          .saveDraft(id, job)
-          // The commit at the end will say what is wrong.
-          .catch(() => undefined)
-          .finally(() => (writing = undefined));
-      },
-      end: async () => writing,
-    };
   }
 
   async #merge(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {
@@ -418,30 +399,6 @@ export class StateHost {
     return ids.map((id) => this.#info(id));
   }
 
-  async #usage({ database, reason }: Opened): Promise<StatesUsage> {
-    const { states, revisions, unsaved, kv } = JSON.parse(this.#command({ command: "usage" })) as Pick<
-      StatesUsage,
-      "states" | "revisions" | "unsaved" | "kv"
-    >;
-    const stored = (await database?.usage()) ?? { records: 0, blocks: 0, blockCount: 0, quarantined: 0 };
-    const storage = typeof navigator === "undefined" ? undefined : navigator.storage;
-    const estimate = await storage?.estimate?.().catch(() => undefined);
-    return {
-      backend: database === undefined ? "memory" : "indexeddb",
-      reason,
-      states,
-      revisions,
-      unsaved,
-      kv,
-      blocks: stored.blockCount,
-      bytes: { records: stored.records, blocks: stored.blocks, total: stored.records + stored.blocks },
-      quarantined: stored.quarantined,
-      origin:
-        estimate?.quota === undefined ? null : { usage: estimate.usage ?? 0, quota: estimate.quota },
-      persisted: (await storage?.persisted?.().catch(() => false)) ?? false,
-    };
-  }
-
   async #cleanUpNow(opened: Opened, policy: CleanUpPolicy, signal: AbortSignal): Promise<string[]> {
     const { intervalMs: _, ...limits } = policy;
     const doomed = JSON.parse(this.#command({ command: "toCleanUp", policy: limits })) as string[];
@@ -459,14 +416,5 @@ export class StateHost {
     }
     await opened.shelf.commit([]);
     return deleted;
-  }
-
-  #schedule(opened: Opened): void {
-    clearInterval(this.#timer);
-    if (this.#cleanUp === null || this.#closed) return;
-    const run = () => void this.#cleanUpNow(opened, this.#cleanUp ?? {}, new AbortController().signal).catch(() => undefined);
-    this.#timer = setInterval(run, this.#cleanUp.intervalMs ?? DEFAULT_CLEAN_UP_MS);
-    // Node has timers that keep the process alive.
-    if (typeof this.#timer === "object") (this.#timer as { unref?(): void }).unref?.();
   }
 }

@@ -22,6 +22,6 @@ export function stateSettings(options: StatesOptions = {}): StateSettings {
 export function requirePolicy(where: string, policy: CleanUpPolicy): CleanUpPolicy {
   requireKinds(where, { policy }, { policy: "object" });
   requireKnown(policy, LIMITS, where);
-  requireKinds(where, policy, { maxStates: "count", maxBytes: "bytes", maxAgeMs: "bytes", intervalMs: "count" });
+  requireKinds(where, policy, { maxStates: "count", maxBytes: "bytes", maxAgeMs: "bytes", intervalMs: "interval" });
   return policy;
 }
