@@ -28,7 +28,7 @@ fn log_prob(tokens: &[u32], from: usize) -> f64 {
             let row = &logits[at - 1];
             f64::from(row[tokens[at] as usize]) - log_sum_exp(row)
         })
-        .sum()
+        .fold(0.0, |sum, score| sum + score)
 }
 
 proptest! {

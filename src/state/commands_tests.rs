@@ -95,9 +95,8 @@ fn however_a_generation_ends_the_text_is_what_was_told_and_can_go_on() {
     let token_text = |token: &u32| tokenizer().decode(&[*token]).unwrap();
     // A stop string that begins with the second letter of a token.
     let letters = written.tokens.iter().map(token_text);
-    let pair = letters
-        .filter(|text| text.len() == 2 && text.is_ascii())
-        .next();
+    let mut letters = letters;
+    let pair = letters.find(|text| text.len() == 2 && text.is_ascii());
     let stop = pair.unwrap()[1..].to_owned();
     for options in [
         json!({ "stop": stop }),
@@ -307,7 +306,7 @@ fn floats_come_back_as_they_were() {
     lab.commit_all(&mut store);
     let mut other = Lab::open(&store);
     assert_eq!(other.info(&state)["metadata"], json!({ "n": numbers }));
-    let file = lab.export_json(&[state.clone()]);
+    let file = lab.export_json(std::slice::from_ref(&state));
     other.import(&file, 1).unwrap();
 }
 
@@ -610,9 +609,9 @@ fn what_is_too_much_or_too_old_is_cleaned_up_and_pinned_states_stay() {
     assert_eq!(store.blocks.len(), 8);
     let mut doomed = |policy: Value| {
         let doomed = lab.ok(json!({ "command": "toCleanUp", "policy": policy }));
-        let of = |id: String| match states.iter().position(|state| *state == id) {
-            Some(index) => index,
-            None => 4,
+        let of = |id: String| {
+            let place = states.iter().position(|state| *state == id);
+            place.unwrap_or(states.len())
         };
         strings(&doomed).into_iter().map(of).collect::<Vec<_>>()
     };

@@ -262,6 +262,9 @@ fn record_of<'s>(store: &'s mut Store, kind: Kind, id: &str) -> &'s mut Vec<u8> 
     }
 }
 
+/// Something that happens to a record at a byte.
+type Damage<'d> = dyn Fn(&mut Vec<u8>) + 'd;
+
 #[test]
 fn of_a_damaged_database_the_rest_loads_and_the_text_stays() {
     let (mut lab, mut store, state) = stored();
@@ -273,7 +276,7 @@ fn of_a_damaged_database_the_rest_loads_and_the_text_stays() {
         let len = record_of(&mut store.clone(), kind, id).len();
         let step = if kind == Kind::Block { 97 } else { 1 };
         for at in (0..len).step_by(step) {
-            let mut changes: Vec<Box<dyn Fn(&mut Vec<u8>)>> = vec![
+            let mut changes: Vec<Box<Damage>> = vec![
                 Box::new(|record| record[at] ^= 0x10),
                 Box::new(|record| record.truncate(at)),
             ];
@@ -490,18 +493,16 @@ fn write_the_fixture_of_version_1() {
 }
 
 fn read_version_1(records: Version1) {
-    let mut store = Store::default();
-    // The upgrade of the database gives states their versions.
-    store.states = records
-        .states
-        .into_iter()
-        .map(|(id, bytes)| (id, (1, 0, bytes)))
-        .collect();
-    store.revisions = records.revisions.into_iter().collect();
+    let states = records.states.into_iter();
     let blocks = records.blocks.into_iter();
-    store.blocks = blocks
-        .map(|(name, bytes)| (name.parse().unwrap(), bytes))
-        .collect();
+    let mut store = Store {
+        // The upgrade of the database gives states their versions.
+        states: states.map(|(id, bytes)| (id, (1, 0, bytes))).collect(),
+        revisions: records.revisions.into_iter().collect(),
+        blocks: blocks
+            .map(|(name, bytes)| (name.parse().unwrap(), bytes))
+            .collect(),
+    };
     let mut lab = Lab::open(&store);
     assert!(lab.text("state-a").starts_with("State A begins here"));
     assert_eq!(lab.text("state-b"), "State B");

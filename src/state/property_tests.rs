@@ -352,15 +352,7 @@ impl World {
                 let Some(state) = self.pick(state) else {
                     return;
                 };
-                let mut moment = self.states[&state].now().clone();
-                self.lab
-                    .ok(json!({ "command": "reseed", "id": state, "seed": seed }));
-                moment.attributes.config.insert("seed".into(), json!(seed));
-                moment.rng = RngState {
-                    seed: *seed,
-                    position: 0,
-                };
-                self.advance(&state, moment);
+                self.reseed(&state, *seed);
             }
             Op::Merge(a, b, how) => self.merge(a, b, *how),
             Op::Delete(state) => {
@@ -418,6 +410,15 @@ impl World {
                     .ok(json!({ "command": "pin", "id": state, "pinned": pinned }));
             }
         }
+    }
+
+    fn reseed(&mut self, state: &str, seed: u64) {
+        let mut moment = self.states[state].now().clone();
+        self.lab
+            .ok(json!({ "command": "reseed", "id": state, "seed": seed }));
+        moment.attributes.config.insert("seed".into(), json!(seed));
+        moment.rng = RngState { seed, position: 0 };
+        self.advance(state, moment);
     }
 
     /// A revision of the state's history.
@@ -575,8 +576,7 @@ impl World {
                 let outcome = self.store.apply(&commit, self.lab.scheduler.blocks());
                 assert_eq!(outcome, Outcome::Done);
                 if let Some(first) = ids.first() {
-                    self.apply(&Op::Reseed(Index::default_of(0), 7));
-                    assert!(self.states.contains_key(first));
+                    self.reseed(first, 7);
                 }
                 if ids.len() > 1 {
                     let last = ids[ids.len() - 1].clone();
@@ -617,21 +617,6 @@ impl World {
         }
         let metrics = self.lab.scheduler.blocks().metrics();
         assert!(metrics.bytes <= metrics.budget + metrics.pinned_bytes);
-    }
-}
-
-/// An index that picks the first of anything.
-trait First {
-    fn default_of(_: usize) -> Index;
-}
-
-impl First for Index {
-    fn default_of(_: usize) -> Index {
-        use proptest::strategy::ValueTree;
-        let mut runner = proptest::test_runner::TestRunner::deterministic();
-        let mut tree = any::<Index>().new_tree(&mut runner).unwrap();
-        while tree.simplify() {}
-        tree.current()
     }
 }
 
