@@ -140,7 +140,7 @@ test("clean-up", { timeout: 2 * TIMEOUT_MS }, async (t) => {
       while ((await states.list()).total > 3) await new Promise((resolve) => setTimeout(resolve, 20));
       await states.setCleanUp(null);
       const more = await states.create({ name: "f", evaluate: false });
-      await new Promise((resolve) => setTimeout(resolve, 150));
+      await new Promise((resolve) => setTimeout(resolve, 1_200));
       end();
       return [deleted.length, await states.cleanUp()];
     }`);
