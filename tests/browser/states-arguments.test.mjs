@@ -67,7 +67,7 @@ const BAD = [
   ["states.merge([])", "states"],
   ["states.merge([state, other], { strategy: 'mix' })", "strategy"],
   ["states.merge([state, other], { onConflict: 'ignore' })", "onConflict"],
-  ["states.merge([state, other], { name: '' })", "name"],
+  ["states.merge([state, other], { name: '', onConflict: 'ours' })", "name"],
   ["states.merge([state, other], { onconflict: 'ours' })", "merge"],
   ["states.export(state)", "states"],
   ["states.export([state], { format: 'xml' })", "format"],
