@@ -141,7 +141,7 @@ impl States {
                 position: 0,
             },
         };
-        let parent = &sides[0][..];
+        let parent = sides[0];
         let common = parent.iter().zip(&tokens).take_while(|(a, b)| a == b);
         let keep = common.count();
         let strategy = match serde_json::to_value(command.strategy) {
