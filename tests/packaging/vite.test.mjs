@@ -10,7 +10,7 @@ import { brotliCompress } from "node:zlib";
 import { assertGenerated, openFolder, openPage } from "./lib/browser.mjs";
 import { addModel, install, npm, textInNode } from "./lib/project.mjs";
 
-const MAX_SCRIPT_BYTES = 30_000;
+const MAX_SCRIPT_BYTES = 40_000;
 
 async function installVite(...instead) {
   const project = await install("vite", ...instead);
