@@ -1,7 +1,7 @@
 //! What a page can ask of states, end to end with a model that is really run.
 
 use crate::generate::FinishReason;
-use crate::state::lab::{EOS, Lab, N_POSITIONS, Store, id, model, tokenizer};
+use crate::state::lab::{Lab, N_POSITIONS, Store, id, model, tokenizer};
 use serde_json::{Value, json};
 
 fn sampled(seed: u64) -> Value {
@@ -277,18 +277,24 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_fork_of_no_tokens_begins_as_an_empty_prompt_does() {
+fn a_fork_expects_what_its_origin_does() {
+    let mut lab = Lab::new();
+    let state = lab.create("a text", sampled(4));
+    let fork = lab.fork(&state, json!({ "tokens": 3 }));
+    let again = lab.fork(&state, Value::Null);
+    assert_eq!(lab.compare(&state, &again).next_kl, Some(0.0));
+    assert!(lab.compare(&state, &fork).next_kl > Some(0.0));
+}
+
+#[test]
+fn a_fork_of_no_tokens_or_too_many_is_refused() {
     let mut lab = Lab::new();
     let state = lab.create("gone", sampled(4));
-    let fork = lab.fork(&state, json!({ "tokens": 0 }));
-    assert!(lab.tokens(&fork).is_empty());
-    lab.read(&fork, Some(1));
-    lab.compare(&fork, &state);
-    lab.generate(&fork, json!({})).unwrap();
-    let empty = lab.create("", sampled(4));
-    lab.generate(&empty, json!({})).unwrap();
-    assert_eq!(lab.tokens(&fork), lab.tokens(&empty));
-    assert_eq!(lab.tokens(&fork)[0], EOS);
+    for tokens in [0, 5] {
+        let at = json!({ "tokens": tokens });
+        let error = lab.run(json!({ "command": "fork", "id": state, "count": 1, "at": at }));
+        assert_eq!(error.unwrap_err().code(), "invalid-argument");
+    }
 }
 
 #[test]
