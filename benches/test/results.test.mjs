@@ -91,11 +91,11 @@ test("states can be measured alone, and are with all else", () => {
     [["--only=states,cacher", "--quick"], ["cacher"], ["q8 1"]],
     [["--only=cacher"], ["cacher"], []],
     [["--only=states", "--dtype=q4"], [], []],
-    [[], ["cacher", "transformers", "wllama"], ["q8 1", "q8 2"]],
   ]) {
     const options = parseArguments(args);
     assert.deepEqual([engines(options), threads(options)], [expectedEngines, expectedStates], args.join(" "));
   }
+  assert.deepEqual(threads(parseArguments([])), ["q8 1", "q8 2"]);
   assert.throws(() => parseArguments(["--only=state"]), /There is no engine "state"/);
 });
 
