@@ -232,7 +232,8 @@ export class StateHost {
   }
 
   /** Runs `work` as the only writer of the states, on what storage has of them. */
-  async #asWriter<T>({ locks, shelf, database }: Opened, ids: readonly string[], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async #asWriter<T>(opened: Opened, ids: readonly string[], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const { locks, shelf, database } = opened;
     const [id, ...others] = ids;
     if (id === undefined) return work();
     return locks.withWriter(id, signal, async ({ stolen }) => {
@@ -241,7 +242,7 @@ export class StateHost {
         if (stolen) await database?.takeOver(id);
         await shelf.refresh([id]);
         await shelf.recover(id);
-        return await this.#asWriter({ locks, shelf, database } as Opened, others, signal, work);
+        return await this.#asWriter(opened, others, signal, work);
       } finally {
         const left = (this.#busy.get(id) ?? 1) - 1;
         if (left === 0) this.#busy.delete(id);
