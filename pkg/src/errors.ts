@@ -67,6 +67,15 @@ export type ErrorCode =
   | "state-locked"
   /** Another tab has changed this state. `details`: `id`, and `savedAs`: the state that keeps what was unsaved here. */
   | "state-conflict"
+  // The response cache.
+  /** With `cache: "only"`: the answer is not in the cache. `details`: `key`. */
+  | "not-cached"
+  /** A value that JSON cannot hold as it is was to be kept. */
+  | "not-cacheable"
+  /** A record of the cache that is damaged, foreign, or not signed. */
+  | "invalid-cache-record"
+  /** The equal request that was waited for failed in another tab. `details`: `message`. */
+  | "compute-failed"
   // The engine.
   /** More memory than the tab or device gives. */
   | "out-of-memory"
