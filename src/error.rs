@@ -61,6 +61,10 @@ pub enum Error {
     #[error("no next token can be chosen: {0}")]
     NoNextToken(String),
 
+    /// A record of the response cache that is damaged, foreign, or not signed.
+    #[error("invalid cache record: {0}")]
+    InvalidCacheRecord(String),
+
     /// No state has this id: it was never made, or deleted.
     #[error("there is no state {id}")]
     StateNotFound { id: String },
@@ -130,6 +134,7 @@ impl Error {
             Self::CheckpointNotFound { .. } => "checkpoint-not-found",
             Self::MergeConflict { .. } => "merge-conflict",
             Self::InvalidStateFile(_) => "invalid-state-file",
+            Self::InvalidCacheRecord(_) => "invalid-cache-record",
             Self::ChecksumMismatch(_) => "checksum-mismatch",
             Self::UnsupportedVersion { .. } => "unsupported-version",
             Self::OutOfMemory { .. } => "out-of-memory",

@@ -8,6 +8,7 @@
 pub mod engine;
 pub mod errors;
 pub mod loader;
+pub mod requests;
 pub mod state_files;
 pub mod states;
 #[cfg(target_feature = "atomics")]
