@@ -92,6 +92,10 @@ pub enum Error {
     #[error("invalid state file: {0}")]
     InvalidStateFile(String),
 
+    /// A record of the response cache that is damaged, foreign, or not signed.
+    #[error("invalid cache record: {0}")]
+    InvalidCacheRecord(String),
+
     /// The bytes are not those that were written.
     #[error("{0} is damaged: its checksum differs")]
     ChecksumMismatch(String),
