@@ -32,7 +32,7 @@ export interface LayersContext extends LayerWatch {
   /** The layer at this index of the options, which lives on the page; see `openPageLayer`. */
   askPage(index: number): CacheLayer;
   /** Where there are files. */
-  openFileLayer?(folder: string | URL, limits: Limits, notices: LayerNotices): LocalLayer;
+  openFileLayer?(folder: string, limits: Limits, notices: LayerNotices): LocalLayer;
 }
 
 export interface OpenedLayer {
@@ -45,9 +45,9 @@ export interface OpenedLayer {
   secret: string | null;
 }
 
-/** Layers in the order of their options. Throws `invalid-argument`; what goes wrong later is the guards' affair. */
-export function openLayers(options: readonly LayerOptions[], context: LayersContext): OpenedLayer[] {
-  return planLayers(options).map((plan, index) => {
+/** Layers in the order of their plans. What goes wrong with them is the guards' affair. */
+export function openLayers(plans: readonly LayerPlan[], context: LayersContext): OpenedLayer[] {
+  return plans.map((plan, index) => {
     const { name, kind } = plan;
     const layer = open(plan, index, context);
     const remote = layer instanceof RemoteLayer;

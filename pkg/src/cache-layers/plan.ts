@@ -10,7 +10,8 @@ import type { Limits } from "./facts.js";
 
 export type LayerPlan =
   | ({ kind: "indexeddb" | "localstorage"; name: string } & Limits)
-  | ({ kind: "file"; name: string; folder: string | URL } & Limits)
+  /** `folder`: a path, or the text of a URL. */
+  | ({ kind: "file"; name: string; folder: string } & Limits)
   | { kind: "custom"; name: string }
   | RemotePlan;
 
@@ -40,8 +41,7 @@ export function planLayers(options: readonly LayerOptions[]): LayerPlan[] {
 }
 
 function planLayer(given: LayerOptions, where: string): LayerPlan {
-  const options = typeof given === "string" ? { kind: given } : given;
-  const { kind } = (options ?? {}) as { kind: unknown };
+  const options: Exclude<LayerOptions, string> = typeof given === "string" ? { kind: given } : given;
   const known = (...names: string[]) => requireKnown(options, ["kind", ...names], where);
   switch (options?.kind) {
     case "indexeddb":
@@ -51,7 +51,7 @@ function planLayer(given: LayerOptions, where: string): LayerPlan {
     case "file":
       known("folder", "maxEntries", "maxBytes");
       if (!(options.folder instanceof URL) && !isText(options.folder)) throw invalid(`${where}.folder`, "must be a path or a URL");
-      return { kind: "file", name: "file", folder: options.folder, ...limits(options, LARGE, where) };
+      return { kind: "file", name: "file", folder: String(options.folder), ...limits(options, LARGE, where) };
     case "custom":
       known("name", "layer");
       if (!isText(options.name) || options.name.length > 64) throw invalid(`${where}.name`, "must be a text of 1 to 64 characters");
@@ -61,7 +61,7 @@ function planLayer(given: LayerOptions, where: string): LayerPlan {
       known("url", "headers", "prefix", "timeoutMs", "secret", "access");
       return planRemote(options, where);
     default:
-      throw invalid(where, `there is no layer ${JSON.stringify(kind) ?? kind} (there are indexeddb, localstorage, webdis, upstash, file, custom)`);
+      throw invalid(where, `there is no such layer (there are indexeddb, localstorage, webdis, upstash, file, custom)`);
   }
 }
 
