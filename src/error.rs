@@ -61,10 +61,6 @@ pub enum Error {
     #[error("no next token can be chosen: {0}")]
     NoNextToken(String),
 
-    /// A record of the response cache that is damaged, foreign, or not signed.
-    #[error("invalid cache record: {0}")]
-    InvalidCacheRecord(String),
-
     /// No state has this id: it was never made, or deleted.
     #[error("there is no state {id}")]
     StateNotFound { id: String },

@@ -71,13 +71,15 @@ impl Engine {
         to_object(&replay)
     }
 
-    /// Continues a state's text with a recording (JSON).
+    /// Continues a state's text with a recording (JSON); without `commit`, only
+    /// makes sure that it could.
     #[wasm_bindgen(js_name = replayStateGeneration)]
     pub fn replay_state_generation(
         &mut self,
         id: &str,
         options: &str,
         recording: &str,
+        commit: bool,
     ) -> Result<JsReplay> {
         let asked = self.state_request(id, options)?;
         let recording = read(recording)?;
@@ -86,6 +88,9 @@ impl Engine {
             .scheduler
             .replay(prompt, &asked.options, Some(asked.rng), &recording)?;
         let object = to_object(&replay)?;
+        if !commit {
+            return Ok(object);
+        }
         let begun = super::engine::milliseconds();
         let info = self.continue_state(id, begun, &replay.result, replay.continuation)?;
         errors::set(&object, "state", &info.into());
