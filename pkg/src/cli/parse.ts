@@ -40,7 +40,7 @@ export function parse(argv: readonly string[]): Parsed {
     }),
   );
   // Not strict: its own messages know nothing of commands, and have no hints.
-  const { tokens, positionals, values } = parseArgs({
+  const { tokens, positionals, ...parsed } = parseArgs({
     args: [...argv],
     options,
     strict: false,
@@ -49,17 +49,19 @@ export function parse(argv: readonly string[]): Parsed {
   });
   const given = tokens.filter((token) => token.kind === "option");
   for (const { name, rawName, value, inlineValue } of given) {
-    const option = (OPTIONS as Record<string, Option>)[name];
+    const option: Option | undefined = Object.hasOwn(OPTIONS, name) ? OPTIONS[name as OptionName] : undefined;
     if (option === undefined) throw usageError(`there is no option ${rawName}${hint(name, Object.keys(OPTIONS), "--")}`);
     if (option.value === undefined && value !== undefined) throw usageError(`${rawName}: takes no value`);
     if (option.value !== undefined && (value === undefined || (!inlineValue && value.startsWith("--")))) {
       throw usageError(`${rawName}: needs a value, ${option.value} (one that begins with dashes goes behind "=")`);
     }
   }
+  // Their types are as the table says: that was looked at just now.
+  const values = { ...parsed.values } as Values;
   const [name, ...operands] = positionals;
   if (name === undefined) {
     if (values.help !== true && values.version !== true) throw usageError("a command is needed; see cacher --help");
-    return { command: undefined, operands, values: values as Values };
+    return { command: undefined, operands, values };
   }
   if (!Object.hasOwn(COMMANDS, name)) {
     throw usageError(`there is no command ${JSON.stringify(name)}${hint(name, Object.keys(COMMANDS), "")}; see cacher --help`);
@@ -69,7 +71,7 @@ export function parse(argv: readonly string[]): Parsed {
   for (const option of given) {
     if (!allowed.includes(option.name)) throw usageError(`${option.rawName}: is not an option of ${command}; see cacher ${command} --help`);
   }
-  return { command, operands, values: values as Values };
+  return { command, operands, values };
 }
 
 function hint(name: string, names: readonly string[], before: string): string {

@@ -35,7 +35,7 @@ export function duration(option: string, text: string): number {
   return value;
 }
 
-export function oneOf<Choice extends string>(option: string, text: string, choices: readonly Choice[]): Choice {
+export function oneOf<const Choice extends string>(option: string, text: string, choices: readonly Choice[]): Choice {
   const choice = choices.find((each) => each === text);
   if (choice === undefined) throw usageError(`--${option}: ${JSON.stringify(text)} is not one of ${choices.join(", ")}`);
   return choice;
