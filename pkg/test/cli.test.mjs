@@ -33,13 +33,15 @@ function entryOf(change = {}) {
 }
 
 /** Runs a command line, and tells what it asked of the package and what it printed. */
-async function cacher(args, { result = resultOf(), chunks = [" there", " was"], entries = [], warm, io = {}, interrupt } = {}) {
+async function cacher(args, { result = resultOf(), chunks = [" there", " was"], entries = [], warm, io = {}, interrupt, hang } = {}) {
   const calls = [];
   const printed = { out: "", err: "" };
   const controller = new AbortController();
   const call = (name, value) => {
     calls.push([name, value]);
-    if (interrupt === name) controller.abort();
+    // As a signal comes: after the call has begun.
+    if (interrupt === name && hang) queueMicrotask(() => controller.abort());
+    else if (interrupt === name) controller.abort();
   };
   const answer = () => ({
     async *[Symbol.asyncIterator]() {
@@ -77,6 +79,7 @@ async function cacher(args, { result = resultOf(), chunks = [" there", " was"], 
       return {
         async entries(query) {
           call("entries", query);
+          if (hang) await new Promise(() => undefined);
           const { offset = 0, limit } = query;
           return { items: entries.slice(offset, offset + limit), total: entries.length };
         },
@@ -364,15 +367,15 @@ test("the folder is where each system keeps what can be made again", async () =>
 
 test("cache-stats adds up what the entries tell, page by page", async () => {
   const entries = [
-    ...Array.from({ length: 2500 }, () => entryOf()),
+    ...Array.from({ length: 12_500 }, () => entryOf()),
     entryOf({ model: null, hits: 1, costMs: 1000, tokens: 0, bytes: 10, rawBytes: 10 }),
   ];
   const { code, out, names } = await cacher(["cache-stats", "--json"], { entries });
   assert.equal(code, 0);
   assert.equal(names.at(-1), "close");
   assert.deepEqual(JSON.parse(out), {
-    ...{ backend: "file", place: "/home/me/.cache/cacher-wasm/answers", entries: 2501, bytes: 3_750_010, rawBytes: 7_500_010 },
-    ...{ hits: 5001, savedMs: 1_251_000, savedTokens: 100_000, models: [{ model: "ef".repeat(32), entries: 2500 }] },
+    ...{ backend: "file", place: "/home/me/.cache/cacher-wasm/answers", entries: 12_501, bytes: 18_750_010, rawBytes: 37_500_010 },
+    ...{ hits: 25_001, savedMs: 6_251_000, savedTokens: 500_000, models: [{ model: "ef".repeat(32), entries: 12_500 }] },
     layer: { name: "webdis", health: "down", reason: "no answer" },
   });
   const forPeople = (await cacher(["cache-stats"], { entries: [entryOf()] })).out;
@@ -404,6 +407,11 @@ test("cache-clear deletes all, or what fits", async () => {
 
   const remote = await cacher(["cache-clear", "--remote", "--cache-backend", "redis", "--redis-url", "http://host", "--json"]);
   assert.deepEqual([JSON.parse(remote.out), remote.of("clear")], [{ deleted: null }, { remote: true }]);
+});
+
+test("Ctrl-C ends the commands about the cache at once, and closes it", async () => {
+  const { code, out, names } = await cacher(["cache-stats"], { interrupt: "entries", hang: true });
+  assert.deepEqual([code, out, names], [130, "", ["openCache", "entries", "close"]]);
 });
 
 test("cache-warm computes each line's prompt, with its own options over the common ones", async () => {

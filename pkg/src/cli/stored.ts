@@ -6,14 +6,15 @@
  */
 
 import type { CacheEntry, Invalidation } from "../cache/types.js";
+import { abortError } from "../errors.js";
 import type { Api, Cache, Io } from "./api.js";
 import { lastingBackendOf, type Backend } from "./backend.js";
 import { bytes, json, line, plural, table, time } from "./format.js";
 import { usageError, type Values } from "./parse.js";
 import { count, duration } from "./values.js";
 
-/** Entries that are asked for at a time. */
-const PAGE = 1000;
+/** Entries that are asked for at a time: as many as a folder has by default, since each asking reads all of them. */
+const PAGE = 10_000;
 const DEFAULT_LIMIT = 20;
 
 export async function stats(values: Values, api: Api, io: Io): Promise<number> {
@@ -74,16 +75,17 @@ export async function clear(values: Values, api: Api, io: Io): Promise<number> {
   if (remote && kind !== "redis") throw usageError("--remote: needs --cache-backend redis");
   if (!remote && kind === "redis") throw usageError("cache-clear: others may use the answers in Redis too; add --remote to delete them");
   return withCache(values, api, io, async (cache) => {
-    let deleted: number | null;
+    let here: number;
     if (Object.keys(invalidation).length > 0) {
-      deleted = await cache.invalidate(invalidation);
+      here = await cache.invalidate(invalidation);
     } else {
-      // Redis is not asked how many there are: that would take as long as deleting them.
-      deleted = remote ? null : (await cache.entries({ limit: 1 })).total;
+      here = (await cache.entries({ limit: 1 })).total;
       await cache.clear({ remote });
     }
+    // Only what is on this device is counted.
+    const deleted = remote ? null : here;
     if (values.json === true) io.out(json({ deleted }));
-    else io.err(deleted === null ? "all answers deleted\n" : `${plural(deleted, "answer")} deleted\n`);
+    else io.err(deleted === null ? "deleted\n" : `${plural(deleted, "answer")} deleted\n`);
     return 0;
   });
 }
@@ -97,10 +99,19 @@ async function withCache(
   const backend = lastingBackendOf(values, io);
   const cache = await api.openCache(backend.options);
   try {
-    return await use(cache, backend);
+    return await Promise.race([use(cache, backend), interruption(io.interrupted)]);
   } finally {
+    // Ends what is in progress, too.
     await cache.close();
   }
+}
+
+function interruption(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(abortError(signal));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
 }
 
 async function allEntries(cache: Cache): Promise<CacheEntry[]> {
