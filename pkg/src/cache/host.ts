@@ -64,6 +64,8 @@ export class CacheHost {
   /** What the leases are for. */
   readonly #leased = new Map<number, Asked>();
   readonly #uses = new Map<string, { lastUsed: number; hits: number }>();
+  readonly #writing = new Set<Promise<void>>();
+  #tidied = false;
   readonly #clock: ReturnType<typeof setInterval>;
 
   constructor(settings: CacheSettings, environment: CacheEnvironment) {
@@ -155,13 +157,15 @@ export class CacheHost {
     }
   }
 
+  /** Writes in progress come to their end. `alive`: the wasm instance can still be called. */
   close(alive: boolean): void {
     clearInterval(this.#clock);
-    void this.#tellUses();
     this.#leases.close();
     this.#channel.close();
-    for (const { local } of this.#tiers.local) local.close();
-    if (alive) this.#core.free();
+    if (alive) this.#core.clear();
+    void Promise.all([this.#tellUses(), ...this.#writing]).finally(() => {
+      for (const { local } of this.#tiers.local) local.close();
+    });
   }
 
   async #ask({ subject, mode }: CacheRequests["ask"]["args"], signal: AbortSignal): Promise<Answer> {
@@ -297,6 +301,13 @@ export class CacheHost {
     const value = outcome.type === "value" ? outcome.value : toRecording(outcome);
     const { entry, record, written } = this.#tiers.put(made, value, vector);
     const shared = record.length <= MAX_SHARED_BYTES;
+    this.#writing.add(written);
+    void written.finally(() => this.#writing.delete(written));
+    if (!this.#tidied) {
+      // A process or a page may be gone before the clock strikes.
+      this.#tidied = true;
+      void written.then(() => this.#cleanUp());
+    }
     const announce = () => this.#channel.post({ kind: "set", key, record: shared ? record : null });
     if (shared) announce();
     else void written.then(announce);
