@@ -2,14 +2,13 @@
  * Makes the layers that a cache asks for, each with its guard.
  */
 
-import type { CacheLayer, LayerOptions } from "../cache/types.js";
+import type { CacheLayer } from "../cache/types.js";
 import { CacherError } from "../errors.js";
 import type { LayerNotices, Limits } from "./facts.js";
 import { GuardedLayer, type GuardOptions } from "./guarded.js";
 import { IndexedDbLayer } from "./indexed-db.js";
 import type { LocalLayer } from "./layer.js";
-import { LocalStorageLayer } from "./local-storage.js";
-import { planLayers, type LayerPlan } from "./plan.js";
+import type { LayerPlan } from "./plan.js";
 import { RemoteLayer } from "./remote.js";
 import { Upstash } from "./upstash.js";
 import { Webdis } from "./webdis.js";
@@ -18,7 +17,7 @@ import { Webdis } from "./webdis.js";
 const LOCAL_TIMEOUT_MS = 2_000;
 
 /** What tells of layers; the first argument is the layer's name. */
-export interface LayerWatch {
+interface LayerWatch {
   observe(name: string, ...seen: Parameters<GuardOptions["observe"]>): void;
   onhealth(name: string, ...health: Parameters<GuardOptions["onhealth"]>): void;
   /** Rows were none of this library's making, and have been deleted. */
@@ -29,7 +28,7 @@ export interface LayerWatch {
 
 export interface LayersContext extends LayerWatch {
   cacheName: string;
-  /** The layer at this index of the options, which lives on the page; see `openPageLayer`. */
+  /** The layer at this index of the options, which lives on the page; see `pageLayer`. */
   askPage(index: number): CacheLayer;
   /** Where there are files. */
   openFileLayer?(folder: string, limits: Limits, notices: LayerNotices): LocalLayer;
@@ -79,24 +78,6 @@ function open(plan: LayerPlan, index: number, context: LayersContext): CacheLaye
       return new RemoteLayer(plan.kind === "webdis" ? new Webdis(server) : new Upstash(server), plan.prefix);
     }
   }
-}
-
-/** The layer for `askPage`, made where the options come from; `undefined` for those that are made elsewhere. */
-export function openPageLayer(
-  options: LayerOptions,
-  cacheName: string,
-  watch: Pick<LayerWatch, "onrejected" | "onevicted">,
-): CacheLayer | undefined {
-  const [plan] = planLayers([options]);
-  if (plan?.kind === "localstorage") return new LocalStorageLayer(cacheName, plan, noticesOf(plan.name, watch));
-  if (plan?.kind !== "custom") return undefined;
-  const layer = typeof options === "object" && options.kind === "custom" ? options.layer : undefined;
-  for (const method of ["get", "set", "delete", "keys", "clear"] as const) {
-    if (typeof layer?.[method] !== "function") {
-      throw new CacherError("invalid-argument", `layers: the layer "${plan.name}" has no method ${method}`);
-    }
-  }
-  return layer;
 }
 
 function noticesOf(name: string, watch: Pick<LayerWatch, "onrejected" | "onevicted">): LayerNotices {
