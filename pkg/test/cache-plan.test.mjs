@@ -3,7 +3,8 @@
  */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { openLayers, openPageLayer } from "../dist/cache-layers/open.js";
+import { openLayers } from "../dist/cache-layers/open.js";
+import { pageLayer } from "../dist/cache-layers/page-layer.js";
 import { planLayers } from "../dist/cache-layers/plan.js";
 
 const REMOTE = { kind: "webdis", url: "https://cache.example/" };
@@ -107,11 +108,12 @@ test("a layer of files is refused where there are none", () => {
 });
 
 test("a custom layer must have all five methods", () => {
-  assert.equal(openPageLayer(custom("mine"), "test", {}), LAYER);
-  assert.equal(openPageLayer("indexeddb", "test", {}), undefined);
+  const made = (options) => pageLayer(planLayers([options])[0], options, "test");
+  assert.equal(made(custom("mine")), LAYER);
+  assert.equal(made("indexeddb"), undefined);
   for (const name of Object.keys(LAYER)) {
     const { [name]: _, ...rest } = LAYER;
-    assert.throws(() => openPageLayer(custom("mine", rest), "test", {}), { code: "invalid-argument", message: new RegExp(`mine.*${name}`) });
+    assert.throws(() => made(custom("mine", rest)), { code: "invalid-argument", message: new RegExp(`mine.*${name}`) });
   }
-  assert.throws(() => openPageLayer({ kind: "custom", name: "mine" }, "test", {}), { code: "invalid-argument" });
+  assert.throws(() => made({ kind: "custom", name: "mine" }), { code: "invalid-argument" });
 });
