@@ -271,6 +271,7 @@ export interface CacheStats {
   savedTokens: number;
   /** In memory: as kept, and before compression. */
   memory: { entries: number; bytes: number; rawBytes: number; maxEntries: number; maxBytes: number; pinned: number };
+  /** Memory first, then as set up. */
   layers: LayerStats[];
   /** Of lookups, whatever they found. */
   lookup: Latency;
