@@ -179,6 +179,8 @@ export class EngineHost {
         embed: (text, embedSignal) => this.#embed(text, embedSignal),
       });
     };
+    // So that settings which cannot be are told here, and not by the first request.
+    if (cache?.use === "reproducible") this.#cache = this.#openCache();
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 

@@ -32,6 +32,8 @@ pub mod settings;
 pub mod signature;
 
 #[cfg(test)]
+mod list;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod testing;

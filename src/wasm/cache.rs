@@ -2,7 +2,7 @@
 //! makes of it.
 
 use crate::cache::canonical::canonical;
-use crate::cache::core::{self, Core, to_json};
+use crate::cache::core::{Core, inspect, plan, to_json};
 use crate::cache::entry::NewEntry;
 use crate::cache::invalidation::Invalidation;
 use crate::cache::key::Key;
@@ -218,7 +218,7 @@ impl ResponseCacheCore {
     }
 
     pub fn inspect(record: Vec<u8>) -> Result<String> {
-        core::inspect(record)
+        inspect(record)
     }
 
     pub fn sign(record: &[u8], secret: &str) -> Result<Vec<u8>> {
@@ -231,7 +231,7 @@ impl ResponseCacheCore {
 
     #[wasm_bindgen(js_name = cleanUp)]
     pub fn clean_up(request: &str) -> Result<String> {
-        core::plan(request)
+        plan(request)
     }
 }
 

@@ -55,14 +55,14 @@ export class GuardedLayer {
     return { health: this.#down === undefined ? "ok" : "down", reason, retryAt };
   }
 
-  /** `undefined` also where the layer is down, or `signal` is aborted. */
-  async get(key: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  /** `undefined` also where the layer is down, or `signal` is aborted. `again`: a miss was counted just now. */
+  async get(key: string, signal: AbortSignal, again = false): Promise<Uint8Array | undefined> {
     const read = async (signal: AbortSignal) => {
       const record = await this.#layer.get(key, signal);
       if (record === undefined || record instanceof Uint8Array) return { record };
       throw new CacherError("invalid-cache-record", "the layer gave something else than bytes");
     };
-    const found = await this.#attempt(signal, read, ({ record }) => (record === undefined ? "miss" : "hit"));
+    const found = await this.#attempt(signal, read, ({ record }) => (record !== undefined ? "hit" : again ? undefined : "miss"));
     return found?.record;
   }
 

@@ -184,13 +184,13 @@ export class CacheHost {
       const got = await this.#leases.take(key, signal);
       if (got === "join") return { status: "join", key };
       if (typeof got !== "number") {
-        const shared = got.record === null ? await this.#find(asked) : this.#tiers.take(key, got.record, { stale: false });
+        const shared = got.record === null ? await this.#tiers.findAgain(key) : this.#tiers.take(key, got.record, { stale: false });
         const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, true));
         if (answer !== undefined) return answer;
         continue;
       }
       // Another tab may have ended it between the look and the lock.
-      const late = mode === "refresh" || !this.#settings.acrossTabs ? undefined : await this.#find(asked);
+      const late = mode === "refresh" || !this.#leases.acrossTabs ? undefined : await this.#tiers.findAgain(key);
       const answer = late && (await this.#toAnswer(late, asked, subject, begun, true));
       if (answer !== undefined) {
         this.#leases.end(got)?.release();
@@ -201,10 +201,6 @@ export class CacheHost {
       this.#leased.set(got, asked);
       return { status: "lead", key, lease: got };
     }
-  }
-
-  #find(asked: Asked): Promise<Hit | undefined> {
-    return this.#tiers.find(asked.key, { stale: false, count: false });
   }
 
   async #lookUp(asked: Asked, subject: Subject, begun: number): Promise<HitAnswer | undefined> {

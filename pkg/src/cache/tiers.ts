@@ -62,14 +62,24 @@ export class Tiers {
 
   async find(key: string, settings: FindSettings): Promise<Hit | undefined> {
     const found = this.#core.find(key, Date.now(), Math.random(), settings.stale, settings.count);
+    return found === Found.Miss ? this.#findBehind(key, this.#tiers, settings) : this.#hit(found, "memory");
+  }
+
+  /** Once more, in memory and on this device, after a miss. */
+  async findAgain(key: string): Promise<Hit | undefined> {
+    const found = this.#core.find(key, Date.now(), 0, false, false);
     if (found !== Found.Miss) return this.#hit(found, "memory");
-    for (const [index, tier] of this.#tiers.entries()) {
-      const bytes = await tier.layer.get(key, NEVER);
+    return this.#findBehind(key, this.#tiers.filter(({ local }) => local !== undefined), { stale: false, count: false });
+  }
+
+  async #findBehind(key: string, tiers: readonly OpenedLayer[], settings: FindSettings): Promise<Hit | undefined> {
+    for (const [index, tier] of tiers.entries()) {
+      const bytes = await tier.layer.get(key, NEVER, !settings.count);
       if (bytes === undefined) continue;
       const hit = this.#admit(key, bytes, tier, settings);
       if (hit === "refused") void tier.layer.delete([key], NEVER);
       else if (hit !== undefined) {
-        this.#write(key, hit.entry, this.#core.foundRecord(), this.#tiers.slice(0, index));
+        void this.#write(key, hit.entry, this.#core.foundRecord(), tiers.slice(0, index));
         return hit;
       }
     }

@@ -287,7 +287,7 @@ export interface CacheStats {
   savedTokens: number;
   /** In memory: as kept, and before compression. */
   memory: { entries: number; bytes: number; rawBytes: number; maxEntries: number; maxBytes: number; pinned: number };
-  /** Those behind memory. */
+  /** Memory first, then as set up. */
   layers: LayerStats[];
   /** Of lookups, whatever they found. */
   lookup: Latency;

@@ -70,17 +70,13 @@ export class Upkeep {
 
   async stats(): Promise<CacheStats> {
     const stats = JSON.parse(this.#core.stats()) as CacheStats;
-    const layers: LayerStats[] = [];
+    const figures = (name: string) =>
+      stats.layers.find((each) => each.name === name) ?? { hits: 0, misses: 0, sets: 0, errors: 0, rejected: 0, get: NO_LATENCY, set: NO_LATENCY };
+    const { entries, bytes } = stats.memory;
+    const layers: LayerStats[] = [{ ...figures("memory"), name: "memory", health: "ok", reason: null, retryAt: null, entries, bytes }];
     for (const { name, layer, local } of this.#tiers.all) {
-      const figures = stats.layers.find((each) => each.name === name);
       const usage = await local?.usage().catch(() => undefined);
-      layers.push({
-        ...(figures ?? { hits: 0, misses: 0, sets: 0, errors: 0, rejected: 0, get: NO_LATENCY, set: NO_LATENCY }),
-        name,
-        ...layer.health,
-        entries: usage?.entries ?? null,
-        bytes: usage?.bytes ?? null,
-      });
+      layers.push({ ...figures(name), name, ...layer.health, entries: usage?.entries ?? null, bytes: usage?.bytes ?? null });
     }
     return { ...stats, layers };
   }
