@@ -178,7 +178,8 @@ export class AnswerCache {
   }
 
   async remove({ key }: CacheEntry): Promise<void> {
-    if (await this.attempt("Deleted.", (cache) => cache.delete(key))) this.inspected = null;
+    this.inspected = null;
+    await this.attempt("Deleted.", (cache) => cache.delete(key));
   }
 
   /** `remote`: the servers shared with others too. */

@@ -16,8 +16,18 @@ export interface Drawing {
 
 const HEIGHT = 190;
 
+/** Units of the time axis, each from twice its length on. */
+const UNITS = [
+  { name: "h", ms: 3_600_000 },
+  { name: "min", ms: 60_000 },
+  { name: "s", ms: 1000 },
+] as const;
+
 export function draw(samples: readonly Sample[], { label, value, most }: Drawing, width: number): SVGSVGElement | HTMLElement {
-  const points = samples.map((sample) => ({ time: new Date(sample.time), value: value(sample) }));
+  const begun = samples[0]?.time ?? 0;
+  const length = (samples.at(-1)?.time ?? 0) - begun;
+  const unit = UNITS.find(({ ms }) => length >= 2 * ms) ?? UNITS[2];
+  const points = samples.map((sample) => ({ time: (sample.time - begun) / unit.ms, value: value(sample) }));
   // Figures stay as they are until something happens: a step, not a slope.
   const curve = "step-after";
   const top = most ?? Math.max(...points.map(({ value }) => value), 0.001);
@@ -25,14 +35,14 @@ export function draw(samples: readonly Sample[], { label, value, most }: Drawing
   const drawing = plot({
     width,
     height: HEIGHT,
+    marginTop: 26,
     marginLeft: 44,
-    marginBottom: 40,
+    marginBottom: 42,
     className: "chart",
-    x: { type: "time", label: "Time of day" },
     y: { domain: [0, top], nice: most === undefined, label },
     marks: [
       gridY({ ticks: 4, stroke: "var(--line)", strokeOpacity: 1 }),
-      axisX({ ticks: Math.max(2, Math.floor(width / 110)) }),
+      axisX({ label: `Time since loading (${unit.name})`, labelOffset: 36, ticks: Math.floor(width / 70) }),
       axisY({ ticks: 4 }),
       areaY(points, { x: "time", y: "value", curve, fill: "var(--tint)" }),
       lineY(points, { x: "time", y: "value", curve, stroke: "var(--accent)", strokeWidth: 2 }),
@@ -41,5 +51,7 @@ export function draw(samples: readonly Sample[], { label, value, most }: Drawing
   });
   // The page's policy forbids style elements; the component has these few rules.
   drawing.querySelector("style")?.remove();
+  // Names of the marks (“area”), which say nothing to who cannot see them.
+  for (const mark of drawing.querySelectorAll("[aria-label]")) mark.removeAttribute("aria-label");
   return drawing;
 }

@@ -51,6 +51,7 @@ export function formatSpan(milliseconds: number): string {
 
 /** What something took or saved, exact enough to compare. */
 export function formatTime(milliseconds: number): string {
+  if (milliseconds < 0.1) return milliseconds === 0 ? "0 ms" : `${(milliseconds * SECOND).toPrecision(2)} µs`;
   if (milliseconds < 10) return `${milliseconds.toFixed(milliseconds < 1 ? 2 : 1)} ms`;
   if (milliseconds < SECOND) return `${Math.round(milliseconds)} ms`;
   if (milliseconds < 2 * MINUTE) return `${(milliseconds / SECOND).toFixed(1)} s`;
@@ -79,12 +80,12 @@ export function describeCost({ costMs, tokens }: Pick<CacheEntry, "costMs" | "to
 
 const clock = new Intl.DateTimeFormat("en", { timeStyle: "medium" });
 
+export function clockTime(time: number | Date): string {
+  return clock.format(time);
+}
+
 export function describeHealth({ health, reason, retryAt }: Pick<LayerStats, "health" | "reason" | "retryAt">): string {
   if (health === "ok") return "ok";
   const why = reason ? `: ${reason}` : "";
-  return `down${why}${retryAt === null ? "" : `; tried again at ${clock.format(retryAt)}`}`;
-}
-
-export function clockTime(time: number): string {
-  return clock.format(time);
+  return `down${why}${retryAt === null ? "" : `; tried again at ${clockTime(retryAt)}`}`;
 }
