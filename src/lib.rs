@@ -10,6 +10,7 @@
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
 //! | [`state`] | texts with a history: fork, merge, rewind, keep |
+//! | [`cache`] | answers kept, so that none is computed twice |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |
 //!
 //! Nothing outside `wasm` knows JavaScript, so all of it is tested natively.
@@ -17,6 +18,7 @@
 // Sleeping threads are only nightly's, and only the build with threads has any.
 #![cfg_attr(target_feature = "atomics", feature(stdarch_wasm_atomic_wait))]
 
+pub mod cache;
 pub mod engine;
 pub mod error;
 pub mod generate;

@@ -27,6 +27,7 @@ export const nodePlatform: Platform = {
   base: () => pathToFileURL(`${process.cwd()}/`).href,
   defaultWorker: () => false,
   fetch: nodeFetch,
+  defaultLayers: () => [],
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
     return {

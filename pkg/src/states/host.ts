@@ -7,7 +7,8 @@
 
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
-import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
+import type { CleanUpPolicy, GenerationChunk, GenerationResult, StateDiff, StateInfo, StatesEvent } from "../types.js";
+import type { Kept } from "../cache/requests.js";
 import { StateChannel } from "./channel.js";
 import { CleanUpClock } from "./clean-up.js";
 import { openStateDatabase, type StateDatabase } from "./database.js";
@@ -87,7 +88,7 @@ export class StateHost {
         await this.#delete(opened, args.ids, signal);
         return null;
       case "generate":
-        return this.#generate(opened, args.id, toJson(args.options), signal, onEvent as (chunk: GenerationChunk) => void);
+        return this.#generate(opened, args, signal, onEvent as (chunk: GenerationChunk) => void);
       case "merge":
         return this.#merge(opened, args.command, args.evaluate, signal);
       case "diff":
@@ -116,6 +117,12 @@ export class StateHost {
       case "watch":
         return this.#watch(signal, onEvent as (event: StatesEvent) => void);
     }
+  }
+
+  /** What decides the answer to a state's generation, as the engine's JSON. */
+  async describe(id: string, options: string): Promise<string> {
+    await this.#open();
+    return this.#environment.engine().describeStateGeneration(id, options);
   }
 
   #open(): Promise<Opened> {
@@ -315,13 +322,14 @@ export class StateHost {
 
   async #generate(
     opened: Opened,
-    id: string,
-    options: string,
+    { id, options: given, kept }: StateRequests["generate"]["args"],
     signal: AbortSignal,
     onChunk: (chunk: GenerationChunk) => void,
   ): Promise<Answer<"generate">> {
     const { shelf } = opened;
+    const options = toJson(given);
     return this.#asWriter(opened, [id], signal, async () => {
+      if (kept !== null) return this.#writeOn(opened, id, options, kept, onChunk);
       await shelf.fetchBlocks(id);
       const job = this.#environment.engine().addStateGeneration(id, options);
       const saving = saveDrafts(() => shelf.saveDraft(id, job), this.#settings.saveIntervalMs);
@@ -339,15 +347,32 @@ export class StateHost {
         throw error;
       }
       if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
-      const { tokensEvaluated } = toStateInfo(event.state);
-      try {
-        await this.#commit(opened, [id]);
-      } catch (error) {
-        // The text is there, and `saved` says that it is not stored.
-        if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
-      }
-      return { ...event.result, state: { ...this.#info(id), tokensEvaluated } };
+      return this.#written(opened, id, event.result, event.state);
     });
+  }
+
+  /** Continues a state's text with an answer that was kept, where it is the answer to what is asked now. */
+  async #writeOn(opened: Opened, id: string, options: string, { request, recording }: Kept, onChunk: (chunk: GenerationChunk) => void): Promise<Answer<"generate">> {
+    const engine = this.#environment.engine();
+    const asked = JSON.parse(engine.describeStateGeneration(id, options)) as { request: unknown };
+    if (this.#environment.module.ResponseCacheCore.canonical(JSON.stringify(asked.request)) !== request) {
+      throw new CacherError("invalid-cache-record", "the state has moved on since it was looked for", { id });
+    }
+    const { chunks, result, state } = engine.replayStateGeneration(id, options, recording, true);
+    for (const chunk of chunks) onChunk(chunk);
+    return this.#written(opened, id, result, state!);
+  }
+
+  /** Stores a state that was written on. */
+  async #written(opened: Opened, id: string, result: GenerationResult, state: string): Promise<Answer<"generate">> {
+    const { tokensEvaluated } = toStateInfo(state);
+    try {
+      await this.#commit(opened, [id]);
+    } catch (error) {
+      // The text is there, and `saved` says that it is not stored.
+      if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
+    }
+    return { ...result, state: { ...this.#info(id), tokensEvaluated } };
   }
 
   async #merge(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {

@@ -1,0 +1,1 @@
+//! The core as its host drives it.

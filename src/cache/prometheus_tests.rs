@@ -1,0 +1,1 @@
+//! The text, line by line.

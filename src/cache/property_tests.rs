@@ -1,0 +1,1 @@
+//! Any sequence of operations against a list that is searched from end to end.

@@ -1,0 +1,1 @@
+//! Records: what goes in comes out, and nothing else comes in.
