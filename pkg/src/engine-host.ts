@@ -45,7 +45,11 @@ export class EngineHost {
   /** Calls that are not answered at once. */
   readonly #running = new Map<number, AbortController>();
   #states: StateHost | undefined;
+  /** Opened when it is first asked: a page that does not use it pays nothing. */
   #cache: CacheHost | undefined;
+  #openCache = (): CacheHost => {
+    throw new CacherError("internal", "no cache is open");
+  };
   #runtime: Runtime | undefined;
   #engine: Engine | undefined;
   #stepping = false;
@@ -104,7 +108,7 @@ export class EngineHost {
       case "cache":
         return this.#begin(call.id, async (signal) => {
           if (this.#runtime?.alive === false) this.#live();
-          if (this.#cache === undefined) throw new CacherError("internal", "no cache is open");
+          this.#cache ??= this.#openCache();
           const onEvent = (event: unknown) => this.#send({ type: "event", id: call.id, event });
           this.#value(call.id, await this.#cache.answer(call.args, signal, onEvent));
         });
@@ -142,10 +146,8 @@ export class EngineHost {
     const unavailable = async () => {
       throw new CacherError("internal", "this cache was opened without a model");
     };
-    this.#cache = new CacheHost(cache, {
-      ...{ module: started.module, engine: undefined, openFileLayer },
-      ...{ describeState: unavailable, embed: unavailable },
-    });
+    const environment = { module: started.module, engine: undefined, openFileLayer, describeState: unavailable, embed: unavailable };
+    this.#cache = new CacheHost(cache, environment);
     this.#value(id, null);
   }
 
@@ -169,13 +171,14 @@ export class EngineHost {
       engine: () => this.#live(),
       run: (job, jobSignal, onChunk) => this.#run(job, jobSignal, onChunk),
     });
-    if (cache !== null) {
-      this.#cache = new CacheHost(cache, {
+    this.#openCache = () => {
+      if (cache === null) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
+      return new CacheHost(cache, {
         ...{ module: started.module, engine: () => this.#live(), openFileLayer: this.#environment.openFileLayer },
         describeState: (id, options) => this.#states!.describe(id, options),
         embed: (text, embedSignal) => this.#embed(text, embedSignal),
       });
-    }
+    };
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 

@@ -30,9 +30,11 @@ export const nodePlatform: Platform = {
   defaultLayers: () => [],
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
+    const { FileLayer } = await import("./cache-layers/file.js");
     return {
       fetch: nodeFetch,
       runtime: (fetch, wanted) => wasmRuntime(fetch, wanted, "there are no threads in Node"),
+      openFileLayer: (folder, limits) => new FileLayer({ folder, ...limits }),
     };
   },
 };

@@ -214,7 +214,7 @@ test("the clean-up offers all rows with the layer's limits, and deletes what is 
   const plan = await layer.cleanUp((rows, limits) => {
     assert.deepEqual(limits, { maxEntries: 2, maxBytes: 5000 });
     const row = rows.find(({ key }) => key === old);
-    assert.deepEqual(row, { key: old, bytes, lastUsed: 1, expires: null, pinned: false });
+    assert.deepEqual(row, { key: old, bytes, lastUsed: 1, expires: null, pinned: false, tags: entryOf(old).tags });
     assert.deepEqual(rows.map(({ key, expires, pinned }) => [key, expires, pinned]).sort(), [[expired, 50, false], [old, null, false], [kept, null, true]].sort());
     return { expired: [expired], evicted: [old] };
   });

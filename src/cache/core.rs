@@ -54,12 +54,15 @@ impl Core {
     }
 
     pub fn configure(&mut self, settings: Settings, now: u64) {
-        self.index.set_threshold(settings.semantic_threshold);
         self.settings = settings;
-        // Tags first: what is to be pinned from now on must not be evicted before.
-        let tags = self.settings.pinned_tags.clone();
-        self.set_pinned_tags(tags, now);
-        self.memory.set_limits(self.settings.limits, now);
+        let Settings {
+            limits,
+            semantic_threshold,
+            pinned_tags,
+            ..
+        } = &self.settings;
+        self.index.set_threshold(*semantic_threshold);
+        self.memory.configure(*limits, pinned_tags.clone(), now);
         self.note_departures();
     }
 
@@ -212,9 +215,13 @@ impl Core {
 
     /// Pins entries with any of these tags, and no others by tag.
     pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: u64) {
-        self.settings.pinned_tags.clone_from(&tags);
-        self.memory.set_pinned_tags(tags, now);
-        self.note_departures();
+        self.configure(
+            Settings {
+                pinned_tags: tags,
+                ..self.settings.clone()
+            },
+            now,
+        );
     }
 
     /// The entries in memory as `CacheEntry`s in JSON.

@@ -206,8 +206,15 @@ impl Memory {
         swept
     }
 
-    pub fn set_limits(&mut self, limits: Limits, now: u64) {
+    /// Sets limits and tags at once, so that nothing goes for what is only so in
+    /// between.
+    pub fn configure(&mut self, limits: Limits, pinned_tags: Vec<String>, now: u64) {
         self.limits = limits;
+        self.pinned_tags = pinned_tags.into_iter().collect();
+        let keys: Vec<Key> = self.entries.keys().copied().collect();
+        for key in keys {
+            self.place(key);
+        }
         self.fit(now);
     }
 
@@ -220,15 +227,6 @@ impl Memory {
         self.place(*key);
         self.evict();
         true
-    }
-
-    pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: u64) {
-        self.pinned_tags = tags.into_iter().collect();
-        let keys: Vec<Key> = self.entries.keys().copied().collect();
-        for key in keys {
-            self.place(key);
-        }
-        self.fit(now);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Held> {

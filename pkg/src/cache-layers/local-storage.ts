@@ -92,9 +92,10 @@ export class LocalStorageLayer implements LocalLayer {
 
   #storage(): Storage {
     try {
-      return localStorage;
+      // Where the user has forbidden it, this throws; where an app shows pages, it may be null.
+      if (localStorage) return localStorage;
+      throw new Error("localStorage is not available here");
     } catch (error) {
-      // The user has forbidden it to this site.
       throw storageError(error);
     }
   }

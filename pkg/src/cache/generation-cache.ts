@@ -10,14 +10,13 @@ import { abortedResult, type Generation } from "../generation.js";
 import { requireKinds } from "../states/arguments.js";
 import { Streaming } from "../streaming.js";
 import type { CachedGenerationResult, GenerateOptions, GenerationChunk, GenerationResult, Input, StateGenerationResult } from "../types.js";
-import { type Answered, requireContent, type Work } from "./answers.js";
+import { type Answered, computedLabel, requireContent, type Work } from "./answers.js";
 import { ResponseCache } from "./cache.js";
-import { computedLabel } from "./answers.js";
 import type { Flight } from "./flight.js";
 import { pace } from "./pacing.js";
-import type { Content, Kept, Outcome, Subject } from "./requests.js";
+import type { CacheSettings, Content, Kept, Outcome, Subject } from "./requests.js";
 import { type CacheSetUp, type Controls, CONTROLS, readControls } from "./settings.js";
-import type { CacheControls } from "./types.js";
+import type { CacheControls, CacheOptions } from "./types.js";
 
 export interface WarmRequest {
   prompt: Input;
@@ -52,13 +51,19 @@ type OnChunk = (chunk: GenerationChunk) => void;
 
 export class GenerationCache extends ResponseCache {
   readonly #client: Client;
-  readonly #off: boolean;
+  /** `false`: there is no cache. */
+  #use: CacheSettings["use"] | false;
 
   /** @internal `null`: there is no cache, and requests that want one are refused. */
   constructor(client: Client, setUp: CacheSetUp | null) {
     super(client, setUp ?? { pageLayers: [] });
     this.#client = client;
-    this.#off = setUp === null;
+    this.#use = setUp === null ? false : setUp.settings.use;
+  }
+
+  override async configure(options: CacheOptions): Promise<void> {
+    await super.configure(options);
+    if (this.#use !== false) this.#use = options.use ?? this.#use;
   }
 
   /**
@@ -152,13 +157,14 @@ export class GenerationCache extends ResponseCache {
   }
 
   async #answer<Result>(work: Work<GenerationChunk, Result>, controls: Controls, onChunk: OnChunk, signal: AbortSignal): Promise<Answered<Result>> {
-    const { mode } = controls;
-    if (mode === "on" || mode === "only" || mode === "refresh") this.#require();
-    return this.answers.answer(work, this.#off ? { ...controls, mode: null } : controls, onChunk, signal);
+    if (controls.mode !== "auto" && controls.mode !== null) this.#require();
+    // Said here, it saves those who do not want it the question.
+    const off = controls.mode === "auto" && this.#use !== "reproducible";
+    return this.answers.answer(work, off ? { ...controls, mode: null } : controls, onChunk, signal);
   }
 
   #require(): void {
-    if (this.#off) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
+    if (this.#use === false) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
   }
 
   /** A request's options, those of the cache apart. */

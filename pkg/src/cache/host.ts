@@ -9,7 +9,7 @@
 import { type LayersContext, openLayers } from "../cache-layers/open.js";
 import type { Engine, EngineModule } from "../engine.js";
 import { CacherError, messageOf, toCacherError } from "../errors.js";
-import type { CacheEntry, CacheEvent, CacheLabel, CacheStats, LayerStats } from "./types.js";
+import type { CacheEntry, CacheEvent, CacheLabel } from "./types.js";
 import { readCacheFile, writeCacheFile } from "./cache-file.js";
 import { CacheChannel, type CacheMessage } from "./channel.js";
 import type { Core, NewEntry } from "./core.js";
@@ -31,6 +31,7 @@ import type {
 import { Semantics } from "./semantics.js";
 import { Subjects, type Asked } from "./subjects.js";
 import { type Hit, Tiers } from "./tiers.js";
+import { Upkeep } from "./upkeep.js";
 
 export interface CacheEnvironment {
   module: EngineModule;
@@ -63,8 +64,9 @@ export class CacheHost {
   readonly #semantics: Semantics;
   /** What the leases are for. */
   readonly #leased = new Map<number, Asked>();
-  readonly #uses = new Map<string, { lastUsed: number; hits: number }>();
-  readonly #clock: ReturnType<typeof setInterval>;
+  readonly #upkeep: Upkeep;
+  readonly #writing = new Set<Promise<void>>();
+  #tidied = false;
 
   constructor(settings: CacheSettings, environment: CacheEnvironment) {
     this.#settings = settings;
@@ -92,8 +94,7 @@ export class CacheHost {
     this.#leases = new Leases(settings, this.#channel);
     this.#subjects = new Subjects(this.#statics, environment);
     this.#semantics = new Semantics(this.#core, this.#tiers, environment.embed);
-    this.#clock = setInterval(() => void this.#cleanUp(), settings.cleanUpIntervalMs);
-    if (typeof this.#clock === "object") (this.#clock as { unref?(): void }).unref?.();
+    this.#upkeep = new Upkeep(this.#core, this.#statics, this.#tiers, this.#journal, settings);
   }
 
   async answer({ name, args }: CacheRequestMessage, signal: AbortSignal, onEvent: (event: never) => void): Promise<Value<CacheRequestName>> {
@@ -113,17 +114,17 @@ export class CacheHost {
       case "count":
         return this.#count(args);
       case "entries":
-        await this.#tellUses();
+        await this.#upkeep.tellUses();
         return listEntries(await this.#tiers.entries(), args);
       case "entry":
         return this.#entry(args.key);
       case "delete":
-        return this.#delete(args.keys, "delete");
+        return this.#delete(args.keys);
       case "invalidate":
-        return this.#delete(await this.#tiers.matching(args), "delete");
+        return this.#delete(await this.#tiers.matching(args));
       case "clear":
         await this.#tiers.clear(args.remote);
-        this.#uses.clear();
+        this.#upkeep.forgetUses();
         this.#channel.post({ kind: "deleted", keys: null });
         this.#journal.tell({ type: "clear" });
         return null;
@@ -135,7 +136,7 @@ export class CacheHost {
         this.#journal.tellOfCore();
         return null;
       case "stats":
-        return this.#stats();
+        return this.#upkeep.stats();
       case "resetStats":
         this.#core.resetStats(Date.now());
         return null;
@@ -155,13 +156,15 @@ export class CacheHost {
     }
   }
 
+  /** Writes in progress come to their end. `alive`: the wasm instance can still be called. */
   close(alive: boolean): void {
-    clearInterval(this.#clock);
-    void this.#tellUses();
+    this.#upkeep.stop();
     this.#leases.close();
     this.#channel.close();
-    for (const { local } of this.#tiers.local) local.close();
-    if (alive) this.#core.free();
+    if (alive) this.#core.clear();
+    void Promise.all([this.#upkeep.tellUses(), ...this.#writing]).finally(() => {
+      for (const { local } of this.#tiers.local) local.close();
+    });
   }
 
   async #ask({ subject, mode }: CacheRequests["ask"]["args"], signal: AbortSignal): Promise<Answer> {
@@ -251,9 +254,8 @@ export class CacheHost {
   }
 
   #counted(what: "exact" | "stale" | "semantic" | "shared", { entry, layer }: Hit, begun: number): void {
-    const now = Date.now();
     this.#core.answered(what, entry.model ?? undefined, performance.now() - begun, entry.costMs, entry.tokens);
-    this.#uses.set(entry.key, { lastUsed: now, hits: (this.#uses.get(entry.key)?.hits ?? 0) + 1 });
+    this.#upkeep.noteUse(entry);
     this.#journal.tell({ type: "hit", key: entry.key, layer, hit: what === "shared" ? "exact" : what });
   }
 
@@ -297,6 +299,13 @@ export class CacheHost {
     const value = outcome.type === "value" ? outcome.value : toRecording(outcome);
     const { entry, record, written } = this.#tiers.put(made, value, vector);
     const shared = record.length <= MAX_SHARED_BYTES;
+    this.#writing.add(written);
+    void written.finally(() => this.#writing.delete(written));
+    if (!this.#tidied) {
+      // A process or a page may be gone before the clock strikes.
+      this.#tidied = true;
+      void written.then(() => this.#upkeep.cleanUp());
+    }
     const announce = () => this.#channel.post({ kind: "set", key, record: shared ? record : null });
     if (shared) announce();
     else void written.then(announce);
@@ -336,13 +345,15 @@ export class CacheHost {
     return { entry, value: hit.value, text: this.#subjects.textOf(entry, hit.value) };
   }
 
-  async #delete(keys: string[], type: "delete"): Promise<number> {
+  /** How many of them were on this device. */
+  async #delete(keys: string[]): Promise<number> {
     if (keys.length === 0) return 0;
-    const count = await this.#tiers.delete(keys);
-    for (const key of keys) this.#uses.delete(key);
+    const known = new Set((await this.#tiers.entries()).map(({ key }) => key));
+    await this.#tiers.delete(keys);
+    this.#upkeep.forgetUses(keys);
     this.#channel.post({ kind: "deleted", keys });
-    this.#journal.tell({ type, key: keys.length === 1 ? keys[0]! : null, count: keys.length });
-    return count;
+    this.#journal.tell({ type: "delete", key: keys.length === 1 ? keys[0]! : null, count: keys.length });
+    return keys.filter((key) => known.has(key)).length;
   }
 
   async #pin(key: string, pinned: boolean): Promise<null> {
@@ -350,23 +361,6 @@ export class CacheHost {
     for (const { local } of this.#tiers.local) known = (await local.setPinned(key, pinned)) || known;
     if (!known) throw new CacherError("not-cached", "there is no such entry on this device", { key });
     return null;
-  }
-
-  async #stats(): Promise<CacheStats> {
-    const stats = JSON.parse(this.#core.stats()) as CacheStats;
-    const layers: LayerStats[] = [];
-    for (const { name, layer, local } of this.#tiers.all) {
-      const figures = stats.layers.find((each) => each.name === name);
-      const usage = await local?.usage().catch(() => undefined);
-      layers.push({
-        ...(figures ?? { hits: 0, misses: 0, sets: 0, errors: 0, rejected: 0, get: NO_LATENCY, set: NO_LATENCY }),
-        name,
-        ...layer.health,
-        entries: usage?.entries ?? null,
-        bytes: usage?.bytes ?? null,
-      });
-    }
-    return { ...stats, layers };
   }
 
   async #import(file: Blob): Promise<number> {
@@ -393,31 +387,6 @@ export class CacheHost {
     }
   }
 
-  async #tellUses(): Promise<void> {
-    const uses = [...this.#uses].map(([key, use]) => ({ key, ...use }));
-    this.#uses.clear();
-    if (uses.length === 0) return;
-    for (const { local } of this.#tiers.local) await local.used(uses).catch(() => undefined);
-  }
-
-  async #cleanUp(): Promise<void> {
-    try {
-      await this.#tellUses();
-      this.#core.sweep(Date.now());
-      this.#journal.tellOfCore();
-      for (const { name, local } of this.#tiers.local) {
-        const plan = await local.cleanUp((rows, limits) => {
-          const request = { rows, ...limits, staleMs: this.#settings.staleMs, now: Date.now() };
-          return JSON.parse(this.#statics.cleanUp(JSON.stringify(request))) as { expired: string[]; evicted: string[] };
-        });
-        if (plan.expired.length > 0) this.#journal.tell({ type: "expire", layer: name, count: plan.expired.length });
-        if (plan.evicted.length > 0) this.#journal.tell({ type: "evict", layer: name, count: plan.evicted.length, reason: "entries or bytes" });
-      }
-    } catch (error) {
-      this.#fault(null, null, messageOf(error));
-    }
-  }
-
   #rejected(layer: string, key: string, reason: string): void {
     this.#core.observe(layer, "rejected", 0);
     this.#fault(key, layer, reason);
@@ -428,8 +397,6 @@ export class CacheHost {
     this.#journal.tell({ type: "error", key, layer, reason });
   }
 }
-
-const NO_LATENCY = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 };
 
 function toLabel({ stale, layer, entry }: Hit, key: string, shared: boolean): CacheLabel {
   return {

@@ -10,7 +10,7 @@ export function toKept(value: unknown): string | Uint8Array {
   if (value instanceof Uint8Array) return value;
   const json = JSON.stringify(value, function (this: Record<string, unknown>, key: string, each: unknown) {
     // Before its `toJSON`, which would make a date a string.
-    requirePlain(key, this[key]);
+    requirePlain(this, key, this[key]);
     return each;
   });
   if (json === undefined) throw notCacheable("", value);
@@ -33,14 +33,14 @@ export function requestJson(request: unknown): string {
   throw new CacherError("invalid-argument", "request: must be a JSON value, not bytes");
 }
 
-function requirePlain(key: string, value: unknown): void {
+function requirePlain(holder: object, key: string, value: unknown): void {
   switch (typeof value) {
     case "string":
     case "boolean":
       return;
     case "undefined":
-      // Of an object, a part that is not there.
-      if (key !== "") return;
+      // Of an object, a part that is not there; in an array it would become null.
+      if (key !== "" && !Array.isArray(holder)) return;
       break;
     case "number":
       if (Number.isFinite(value)) return;

@@ -107,13 +107,10 @@ export class Tiers {
     return key;
   }
 
-  /** From everywhere; how many were in memory or on this device. */
-  async delete(keys: readonly string[]): Promise<number> {
-    const known = new Set<string>();
-    for (const entry of await this.entries()) known.add(entry.key);
+  /** From everywhere. */
+  async delete(keys: readonly string[]): Promise<void> {
     this.#core.delete([...keys]);
     await Promise.all(this.#tiers.map(({ layer }) => layer.delete(keys, NEVER)));
-    return keys.filter((key) => known.has(key)).length;
   }
 
   async clear(remote: boolean): Promise<void> {
