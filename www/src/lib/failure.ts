@@ -17,6 +17,7 @@ const advice: Advice = {
   "engine-crashed": "Generate starts it anew.",
   "engine-unavailable": "Reload the page; if it stays so, check the connection.",
   "http-error": "Try again later, or choose another model.",
+  "invalid-cache-record": "Choose a file that this page exported.",
   "invalid-state-file": "Choose a file that this page exported.",
   "input-too-long": "Shorten the prompt.",
   "invalid-model-file": "If it was downloaded, delete it below and load it again.",

@@ -4,9 +4,16 @@
  * Components show its fields and call its methods.
  */
 
-import { Cacher, type Dtype, type EngineOptions, type LoadProgress, type ModelSource, type StateGenerationResult } from "cacher-wasm";
+import {
+  Cacher,
+  type CacheControls,
+  type Dtype,
+  type EngineOptions,
+  type LoadProgress,
+  type ModelSource,
+  type StateGenerationResult,
+} from "cacher-wasm";
 import { AnswerCache } from "./cache/answer-cache.svelte.ts";
-import type { Cached, CacheControls, Labelled } from "./cache/api.ts";
 import { describeFailure, errorCode, type Failure } from "./failure.ts";
 import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
@@ -32,7 +39,7 @@ export class Session {
   shownPrompt = $state("");
   generated = $state("");
   generatedTokens = $state(0);
-  result = $state.raw<(StateGenerationResult & Partial<Labelled>) | null>(null);
+  result = $state.raw<StateGenerationResult | null>(null);
   /** Why the model in use is not kept for the next visit; empty where it is, or where it came from files. */
   notStored = $state("");
   /** Files chosen from the device. */
@@ -161,11 +168,10 @@ export class Session {
     let phase = "";
     const setup = settings.cache.toSetup();
     const tuning = settings.cache.toTuning();
-    const cache = { ...setup, ...tuning };
     this.#engine = await Cacher.load({
       model,
       dtype,
-      ...{ cache },
+      cache: { ...setup, ...tuning },
       signal,
       onProgress: (progress) => {
         this.progress = progress;
@@ -178,7 +184,7 @@ export class Session {
     this.#loaded = { model, dtype };
     this.speed.loaded(this.#engine, settings.model);
     this.#cacheSetup = JSON.stringify(setup);
-    await this.answers.attach((this.#engine as Cacher & Cached).cache, tuning);
+    await this.answers.attach(this.#engine.cache, tuning);
     await this.states.attach(this.#engine.states);
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
@@ -230,15 +236,15 @@ export class Session {
       this.generated += chunk.text;
       this.generatedTokens += chunk.tokens.length;
     }
-    const result: StateGenerationResult & Partial<Labelled> = await generation.result;
-    if (result.cache?.hit) this.speed.replayed();
+    const result = await generation.result;
+    if (result.cache.hit) this.speed.replayed();
     else this.speed.end(result.timings);
     await this.speed.weigh(engine);
     this.generated = result.text;
     this.generatedTokens = result.usage.completionTokens;
     this.result = result;
     open.work = { computed: result.state.tokensEvaluated, of: result.usage.promptTokens };
-    if (result.cache?.key) await this.answers.noteRequest(result.cache.key, text, config);
+    if (result.cache.key) await this.answers.noteRequest(result.cache.key, text, config);
     await this.states.refresh();
     this.phase = "ready";
     this.status = describeEnd(result);

@@ -114,6 +114,8 @@ export class Settings {
       const seed = BigInt(text);
       // Only whole numbers up to 2^53-1 are exact as JavaScript numbers.
       options.seed = (seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed) as never;
+    } else if (this.cache.wantsKept) {
+      options.seed = 0;
     }
     return options;
   }

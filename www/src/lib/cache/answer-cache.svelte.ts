@@ -4,9 +4,10 @@
  * done to them. What goes wrong is kept as words for the panel.
  */
 
+import type { CacheEntry, CacheStats, GenerationCache, ListCacheEntries } from "cacher-wasm";
 import { describeCacheFailure, type Failure } from "../failure.ts";
 import { saveFile } from "../states/files.ts";
-import type { CacheEntry, CacheStats, CacheTuning, GenerationCache, ListCacheEntries } from "./api.ts";
+import type { CacheTuning } from "./cache-settings.svelte.ts";
 import { pageOf } from "./paging.ts";
 import { addSample, toSample, type Sample } from "./samples.ts";
 
@@ -42,7 +43,7 @@ export class AnswerCache {
 
   #cache = $state.raw<GenerationCache | null>(null);
   #unsubscribe: () => void = () => {};
-  #tuning: CacheTuning = {};
+  #tuning: Partial<CacheTuning> = {};
   #timer: ReturnType<typeof setTimeout> | undefined;
   #refreshing: Promise<void> | null = null;
   #stale = false;

@@ -5,8 +5,12 @@
  * The token of a server is never stored.
  */
 
+import type { CacheControls, CacheOptions, LayerOptions, RemoteLayerOptions } from "cacher-wasm";
 import type { Range } from "../settings.svelte.ts";
-import type { CacheControls, CacheOptions, CacheTuning, LayerOptions, RemoteLayerOptions } from "./api.ts";
+
+type TuningName = "use" | "maxEntries" | "maxBytes" | "ttlMs" | "ttlJitter" | "staleMs" | "earlyRefresh" | "compressOver" | "semantic" | "logLevel";
+/** What an open cache takes over at once. */
+export type CacheTuning = Required<Pick<CacheOptions, TuningName>>;
 
 /** Times in seconds, `maxMegabytes` in decimal megabytes, the rest as the cache has it. */
 export const cacheRanges = {
@@ -17,15 +21,15 @@ export const cacheRanges = {
   ttlJitter: { min: 0, max: 1, step: 0.05, initial: 0.1 },
   earlyRefresh: { min: 0, max: 4, step: 0.1, initial: 0 },
   compressOver: { min: 0, max: 1_000_000, step: 1, initial: 1024 },
-  threshold: { min: 0.5, max: 1, step: 0.01, initial: 0.95 },
+  threshold: { min: 0.5, max: 1, step: 0.01, initial: 0.9 },
 } as const satisfies Record<string, Range>;
 
 export const modes = {
-  default: { name: "As set up", help: "Requests whose answer is sure to repeat use it: greedy ones, and those with a seed." },
-  on: { name: "On", help: "Answer from the cache, else compute and keep." },
+  default: { name: "As set up", help: "Asked again with the same seed, or greedily, it answers from the cache." },
+  on: { name: "On", help: "Answer from the cache, else compute and keep. Where no seed is set, it is 0." },
   off: { name: "Off", help: "Neither read nor write." },
-  only: { name: "Only kept answers", help: "Fail rather than compute." },
-  refresh: { name: "Compute anew", help: "Replace what is kept." },
+  only: { name: "Only kept answers", help: "Fail rather than compute. Where no seed is set, it is 0." },
+  refresh: { name: "Compute anew", help: "Replace what is kept. Where no seed is set, it is 0." },
 } as const;
 
 const choices = {
@@ -126,6 +130,11 @@ export class CacheSettings {
     return /^(localhost|127\.0\.0\.1)$/.test(hostname) ? "" : "Not used: this page may ask servers elsewhere by https only.";
   }
 
+  /** Whether the next request wants an answer that is or will be kept: with a fresh seed it would never be found again. */
+  get wantsKept(): boolean {
+    return this.mode !== "default" && this.mode !== "off";
+  }
+
   /** For the next request. */
   toControls(): CacheControls {
     const problem = this.ttlProblem || this.tagsProblem;
@@ -140,8 +149,7 @@ export class CacheSettings {
     };
   }
 
-  /** What an open cache takes over at once. */
-  toTuning(): Required<CacheTuning> {
+  toTuning(): CacheTuning {
     const { maxEntries, ttlJitter, earlyRefresh, compressOver, logLevel, semantic, threshold } = this;
     return {
       use: this.reproducible ? "reproducible" : "none",

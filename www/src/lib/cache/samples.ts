@@ -3,7 +3,7 @@
  * most so often, and of a long visit every second, fourth, eighth one.
  */
 
-import type { CacheStats } from "./api.ts";
+import type { CacheStats } from "cacher-wasm";
 
 /** Since the figures were last reset. */
 export interface Sample {

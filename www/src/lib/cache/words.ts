@@ -1,7 +1,7 @@
 /** Answers of the cache, ages, sizes and layers, as people read them. */
 
 import { formatCount } from "../words.ts";
-import type { CacheEntry, CacheLabel, LayerStats } from "./api.ts";
+import type { CacheEntry, CacheLabel, LayerStats } from "cacher-wasm";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
