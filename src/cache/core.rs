@@ -213,17 +213,6 @@ impl Core {
         there
     }
 
-    /// Pins entries with any of these tags, and no others by tag.
-    pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: u64) {
-        self.configure(
-            Settings {
-                pinned_tags: tags,
-                ..self.settings.clone()
-            },
-            now,
-        );
-    }
-
     /// The entries in memory as `CacheEntry`s in JSON.
     pub fn entries(&self) -> Result<String> {
         let layers = [MEMORY];

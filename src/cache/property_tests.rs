@@ -109,7 +109,7 @@ impl World {
                 }
             }
             Op::PinTags(tags) => {
-                self.core.set_pinned_tags(tags.clone(), now);
+                self.core.configure(core_settings(self.list.limits, tags), now);
                 self.list.pinned_tags.clone_from(tags);
                 self.list.fit(now);
             }

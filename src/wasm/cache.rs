@@ -131,11 +131,6 @@ impl ResponseCacheCore {
         Ok(self.core.set_pinned(&Key::parse(key)?, pinned))
     }
 
-    #[wasm_bindgen(js_name = setPinnedTags)]
-    pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: f64) {
-        self.core.set_pinned_tags(tags, time(now));
-    }
-
     pub fn entries(&self) -> Result<String> {
         self.core.entries()
     }

@@ -196,7 +196,7 @@ export class CacheHost {
         this.#leases.end(got)?.release();
         return answer;
       }
-      if (mode === "refresh") this.#journal.tell({ type: "refresh", key });
+      if (mode === "refresh") this.#refreshes(key);
       else this.#missed(asked, begun);
       this.#leased.set(got, asked);
       return { status: "lead", key, lease: got };
@@ -242,8 +242,7 @@ export class CacheHost {
       refresh = await this.#leases.takeIfFree(asked.key);
       if (refresh !== null) {
         this.#leased.set(refresh, asked);
-        this.#journal.tell({ type: "refresh", key: asked.key });
-        this.#core.answered("refresh", undefined, 0, 0, 0);
+        this.#refreshes(asked.key);
       }
     }
     return { status: "hit", label: toLabel(hit, asked.key, shared), content, entry: hit.entry, refresh };
@@ -253,6 +252,11 @@ export class CacheHost {
     this.#core.answered(what, entry.model ?? undefined, performance.now() - begun, entry.costMs, entry.tokens);
     this.#upkeep.noteUse(entry);
     this.#journal.tell({ type: "hit", key: entry.key, layer, hit: what === "shared" ? "exact" : what });
+  }
+
+  #refreshes(key: string): void {
+    this.#core.answered("refresh", undefined, 0, 0, 0);
+    this.#journal.tell({ type: "refresh", key });
   }
 
   #missed(asked: Asked, begun: number): void {
@@ -385,7 +389,7 @@ export class CacheHost {
 
   #rejected(layer: string, key: string, reason: string): void {
     this.#core.observe(layer, "rejected", 0);
-    this.#fault(key, layer, reason);
+    this.#journal.tell({ type: "error", key, layer, reason });
   }
 
   #fault(key: string | null, layer: string | null, reason: string): void {
