@@ -266,7 +266,7 @@ export interface LayerStats {
 export interface CacheStats {
   /** Since when these are counted. */
   since: number;
-  /** Hits, misses, shared ones and errors. */
+  /** Hits, misses and shared ones. */
   requests: number;
   hits: { exact: number; stale: number; semantic: number; total: number };
   misses: number;
@@ -275,13 +275,13 @@ export interface CacheStats {
   /** Requests that joined one in progress, in this tab or another. */
   shared: number;
   sets: number;
-  /** Answers computed anew in the background. */
+  /** Answers computed anew: by `"refresh"`, or in the background. */
   refreshes: number;
   /** From memory. */
   evictions: { entries: number; bytes: number; tooLarge: number; total: number };
   /** From memory. */
   expirations: number;
-  /** Records that were refused, values that could not be kept. Faults of layers are with the layers. */
+  /** Values that could not be kept, lookups by meaning that failed. Those of layers are with the layers. */
   errors: number;
   savedMs: number;
   savedTokens: number;
