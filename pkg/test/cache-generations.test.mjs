@@ -126,7 +126,9 @@ test("an aborted generation is not kept", async (t) => {
 test("a state is written on with what is kept, exactly as if it were computed", async (t) => {
   const cacher = await load(t, true);
   const [one, two, three] = [await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT })];
+  const { key } = await one.explainGeneration({ maxTokens: 16 });
   const first = await read(one.generate({ maxTokens: 16 }));
+  assert.equal(first.cache.key, key);
   const second = await read(two.generate({ maxTokens: 16 }));
   const plain = await read(three.generate({ maxTokens: 16, cache: false }));
   assert.deepEqual([first.cache.hit, second.cache.hit, plain.cache.key], [false, "exact", null]);

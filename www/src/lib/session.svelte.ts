@@ -227,8 +227,8 @@ export class Session {
 
   async #run(engine: Cacher, open: OpenState, controls: CacheControls, signal: AbortSignal): Promise<void> {
     this.speed.begin(open.info.tokens);
-    const { text } = open.reading;
-    const { config } = open.info;
+    // Before it is written on, after which the question would be another. Nobody need wait for it.
+    const explained = open.handle.explainGeneration().catch(() => null);
     const generation = open.handle.generate({ ...controls, signal });
     for await (const chunk of generation) {
       this.speed.advance(chunk.tokens.length);
@@ -244,7 +244,7 @@ export class Session {
     this.generatedTokens = result.usage.completionTokens;
     this.result = result;
     open.work = { computed: result.state.tokensEvaluated, of: result.usage.promptTokens };
-    if (result.cache.key) await this.answers.noteRequest(result.cache.key, text, config);
+    this.answers.noteRequest(await explained);
     await this.states.refresh();
     this.phase = "ready";
     this.status = describeEnd(result);

@@ -4,7 +4,7 @@
  * done to them. What goes wrong is kept as words for the panel.
  */
 
-import type { CacheEntry, CacheStats, GenerationCache, ListCacheEntries } from "cacher-wasm";
+import type { CacheEntry, CacheStats, ExplainedGeneration, GenerationCache, ListCacheEntries } from "cacher-wasm";
 import { describeCacheFailure, type Failure } from "../failure.ts";
 import { saveFile } from "../states/files.ts";
 import type { CacheTuning } from "./cache-settings.svelte.ts";
@@ -157,9 +157,8 @@ export class AnswerCache {
   }
 
   /** Keeps what a request's key is the hash of, to show it with the entry. */
-  async noteRequest(key: string, prompt: string, options: object): Promise<void> {
-    const explained = await this.#cache?.explainGeneration(prompt, options).catch(() => undefined);
-    if (explained?.key === key) this.#requests.set(key, explained.json);
+  noteRequest(explained: ExplainedGeneration | null): void {
+    if (explained) this.#requests.set(explained.key, explained.json);
   }
 
   inspect(key: string): Promise<boolean> {
