@@ -417,8 +417,8 @@ export class CacheHost {
       this.#core.sweep(Date.now());
       this.#journal.tellOfCore();
       for (const { name, local } of this.#tiers.local) {
-        const plan = await local.cleanUp((rows, limits) => {
-          const request = { rows, ...limits, staleMs: this.#settings.staleMs, now: Date.now() };
+        const plan = await local.cleanUp((rows, { maxEntries, maxBytes }) => {
+          const request = { rows, maxEntries, maxBytes, staleMs: this.#settings.staleMs, now: Date.now() };
           return JSON.parse(this.#statics.cleanUp(JSON.stringify(request))) as { expired: string[]; evicted: string[] };
         });
         if (plan.expired.length > 0) this.#journal.tell({ type: "expire", layer: name, count: plan.expired.length });
