@@ -55,12 +55,22 @@ export class GuardedLayer {
     return { health: this.#down === undefined ? "ok" : "down", reason, retryAt };
   }
 
-  /** `undefined` also where the layer is down, or `signal` is aborted. `again`: a miss was counted just now. */
+  /**
+   * `undefined` also where the layer is down, or `signal` is aborted. What cannot
+   * be a record is deleted. `again`: a miss was counted just now.
+   */
   async get(key: string, signal: AbortSignal, again = false): Promise<Uint8Array | undefined> {
     const read = async (signal: AbortSignal) => {
-      const record = await this.#layer.get(key, signal);
-      if (record === undefined || record instanceof Uint8Array) return { record };
-      throw new CacherError("invalid-cache-record", "the layer gave something else than bytes");
+      try {
+        const record = await this.#layer.get(key, signal);
+        if (record === undefined || record instanceof Uint8Array) return { record };
+        throw new CacherError("invalid-cache-record", "the layer gave something else than bytes");
+      } catch (error) {
+        // It will not get better, and be asked for again.
+        const isWrong = toCacherError(error).code === "invalid-cache-record";
+        if (isWrong && this.#options.writable) await this.#layer.delete([key], signal);
+        throw error;
+      }
     };
     const found = await this.#attempt(signal, read, ({ record }) => (record !== undefined ? "hit" : again ? undefined : "miss"));
     return found?.record;

@@ -85,8 +85,13 @@ export class CacheHost {
         if (error !== undefined) this.#journal.tell({ type: "error", layer, reason: error.message });
       },
       onhealth: (layer, health, reason) => this.#journal.tell({ type: "health", layer, reason: reason ?? health }),
-      onrejected: (layer, count) => this.#journal.tell({ type: "error", layer, count, reason: "entries that were none were dropped" }),
-      onevicted: (layer, keys) => this.#journal.tell({ type: "evict", layer, count: keys.length, reason: "quota" }),
+      onrejected: (layer, count) => {
+        for (let each = 0; each < count; each++) this.#core.observe(layer, "rejected", 0);
+        this.#journal.tell({ type: "error", layer, count, reason: "entries that were none were dropped" });
+      },
+      onevicted: (layer, keys) => {
+        if (keys.length > 0) this.#journal.tell({ type: "evict", layer, count: keys.length, reason: "quota" });
+      },
     });
     this.#tiers = new Tiers(this.#core, this.#statics, tiers, (layer, key, reason) => this.#rejected(layer, key, reason));
     this.#channel = new CacheChannel(settings.name);
@@ -123,11 +128,7 @@ export class CacheHost {
       case "invalidate":
         return this.#delete(await this.#tiers.matching(args));
       case "clear":
-        await this.#tiers.clear(args.remote);
-        this.#upkeep.forgetUses();
-        this.#channel.post({ kind: "deleted", keys: null });
-        this.#journal.tell({ type: "clear" });
-        return null;
+        return this.#clear(args.remote);
       case "pin":
         return this.#pin(args.key, args.pinned);
       case "configure":
@@ -354,6 +355,17 @@ export class CacheHost {
     this.#channel.post({ kind: "deleted", keys });
     this.#journal.tell({ type: "delete", key: keys.length === 1 ? keys[0]! : null, count: keys.length });
     return keys.filter((key) => known.has(key)).length;
+  }
+
+  async #clear(remote: boolean): Promise<null> {
+    try {
+      await this.#tiers.clear(remote);
+    } finally {
+      this.#upkeep.forgetUses();
+      this.#channel.post({ kind: "deleted", keys: null });
+      this.#journal.tell({ type: "clear" });
+    }
+    return null;
   }
 
   async #pin(key: string, pinned: boolean): Promise<null> {

@@ -39,7 +39,8 @@ export class Leases {
   readonly #led = new Map<string, number>();
   /** Keys whose lock is being asked for. */
   readonly #asking = new Map<string, Promise<void>>();
-  #last = 0;
+  /** Not from 0: what a host that has crashed has leased may be settled with the next one, where it must be unknown. */
+  #last = Math.floor(Math.random() * 2 ** 52);
 
   constructor(settings: LeaseSettings, channel: CacheChannel) {
     this.#settings = settings;

@@ -77,7 +77,8 @@ export class Tiers {
       const bytes = await tier.layer.get(key, NEVER, !settings.count);
       if (bytes === undefined) continue;
       const hit = this.#admit(key, bytes, tier, settings);
-      if (hit === "refused") void tier.layer.delete([key], NEVER);
+      // Waited for, lest it take what is put in its place.
+      if (hit === "refused") await tier.layer.delete([key], NEVER);
       else if (hit !== undefined) {
         void this.#write(key, hit.entry, this.#core.foundRecord(), tiers.slice(0, index));
         return hit;
@@ -123,11 +124,12 @@ export class Tiers {
     await Promise.all(this.#tiers.map(({ layer }) => layer.delete(keys, NEVER)));
   }
 
+  /** Rejects where a layer could not be cleared, once the others are. */
   async clear(remote: boolean): Promise<void> {
     this.#core.clear();
-    for (const { layer, local } of this.#tiers) {
-      if (remote || local !== undefined) await layer.clear(NEVER);
-    }
+    const wanted = this.#tiers.filter(({ local }) => remote || local !== undefined);
+    const outcomes = await Promise.allSettled(wanted.map(({ layer }) => layer.clear(NEVER)));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   /** Keys, in all layers, of the entries that are meant. */

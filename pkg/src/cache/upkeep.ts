@@ -85,9 +85,9 @@ export class Upkeep {
     clearInterval(this.#clock);
   }
 
-  #choose(rows: CleanUpRow[], limits: { maxEntries: number; maxBytes: number }): CleanUpPlan {
+  #choose(rows: CleanUpRow[], { maxEntries, maxBytes }: { maxEntries: number; maxBytes: number }): CleanUpPlan {
     const { pinnedTags, staleMs } = this.#settings;
     const chosenFrom = rows.map(({ tags, ...row }) => ({ ...row, pinned: row.pinned || tags.some((tag) => pinnedTags.includes(tag)) }));
-    return JSON.parse(this.#statics.cleanUp(JSON.stringify({ rows: chosenFrom, ...limits, staleMs, now: Date.now() }))) as CleanUpPlan;
+    return JSON.parse(this.#statics.cleanUp(JSON.stringify({ rows: chosenFrom, maxEntries, maxBytes, staleMs, now: Date.now() }))) as CleanUpPlan;
   }
 }
