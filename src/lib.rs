@@ -9,6 +9,7 @@
 //! | [`engine`] | GPT-2 fast: packed weights, hand-written kernels, threads |
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
+//! | [`cache`] | answers that need not be computed twice |
 //! | [`state`] | texts with a history: fork, merge, rewind, keep |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |
 //!
@@ -17,6 +18,7 @@
 // Sleeping threads are only nightly's, and only the build with threads has any.
 #![cfg_attr(target_feature = "atomics", feature(stdarch_wasm_atomic_wait))]
 
+pub mod cache;
 pub mod engine;
 pub mod error;
 pub mod generate;
