@@ -331,7 +331,7 @@ for (const seed of [1, 2, 3, 4, 5]) {
           const title = "ö\u{1f600}\"\\".repeat(random(40));
           const entry = entryOf(key, { title, lastUsed: step, hits: random(5), tags: Array.from({ length: random(16) }, (_, at) => `${at}`.repeat(random(30))) });
           await layer.set(key, record, entry, signal);
-          model.set(key, { record, entry });
+          model.set(key, { record, entry: { ...entry, pinned: known?.entry.pinned === true } });
           break;
         }
         case 3:

@@ -10,7 +10,7 @@
 //! | `memory` | answers in memory: order, limits, expiry, pins |
 //! | `refresh` | which are computed anew before they expire |
 //! | `invalidation`, `clean_up` | which are to be deleted, here and in other layers |
-//! | `semantic` | which prompt means nearly the same |
+//! | `semantic`, `guards` (`numerals`, `phrases`, `wording`) | which prompt means the same; what speaks against it |
 //! | `metrics`, `latency`, `events`, `prometheus` | what happened |
 //! | `settings`, `core` | all of it behind one type |
 
@@ -19,17 +19,21 @@ pub mod clean_up;
 pub mod core;
 pub mod entry;
 pub mod events;
+pub mod guards;
 pub mod invalidation;
 pub mod key;
 pub mod latency;
 pub mod memory;
 pub mod metrics;
+mod numerals;
+mod phrases;
 pub mod prometheus;
 pub mod record;
 pub mod refresh;
 pub mod semantic;
 pub mod settings;
 pub mod signature;
+mod wording;
 
 #[cfg(test)]
 mod list;

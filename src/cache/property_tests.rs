@@ -109,7 +109,8 @@ impl World {
                 }
             }
             Op::PinTags(tags) => {
-                self.core.configure(core_settings(self.list.limits, tags), now);
+                self.core
+                    .configure(core_settings(self.list.limits, tags), now);
                 self.list.pinned_tags.clone_from(tags);
                 self.list.fit(now);
             }

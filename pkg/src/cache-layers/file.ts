@@ -73,7 +73,8 @@ export class FileLayer implements LocalLayer {
   async set(key: string, record: Uint8Array, entry: CacheEntry, signal: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     const path = this.#path(key);
-    const begin = encode({ ...entry, key });
+    const before = await this.#readFacts(key);
+    const begin = encode({ ...entry, key, pinned: entry.pinned || before.entry?.pinned === true });
     if (begin.length > HEAD_BYTES + MAX_FACTS_BYTES) {
       throw new CacherError("invalid-argument", "the cache's file layer: the facts of an entry are too long");
     }

@@ -36,7 +36,10 @@ export interface StoredVector {
   vector: Float32Array;
 }
 
-/** A layer on this device, which keeps the facts of its entries beside their records. */
+/**
+ * A layer on this device, which keeps the facts of its entries beside their
+ * records. What `set` puts in the place of a pinned entry is pinned too.
+ */
 export interface LocalLayer extends CacheLayer {
   /** The facts, in batches, without reading the records; `layers` is empty. */
   entries(signal: AbortSignal): AsyncIterable<readonly CacheEntry[]>;

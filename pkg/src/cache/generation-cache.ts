@@ -75,6 +75,11 @@ export class GenerationCache extends ResponseCache {
     if (this.#use !== false) this.#use = options.use ?? this.#use;
   }
 
+  /** Ends the subscriptions; the cache itself ends with its model. */
+  override async close(): Promise<void> {
+    this.unsubscribe();
+  }
+
   /**
    * Computes the answers that are not kept yet. Aborted, it rejects, and what
    * was computed is kept. A request that fails does not end it.

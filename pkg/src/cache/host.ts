@@ -84,7 +84,10 @@ export class CacheHost {
         this.#core.observe(layer, what, ms);
         if (error !== undefined) this.#journal.tell({ type: "error", layer, reason: error.message });
       },
-      onhealth: (layer, health, reason) => this.#journal.tell({ type: "health", layer, reason: reason ?? health }),
+      onhealth: (layer, health, reason) => {
+        this.#journal.tell({ type: "health", layer, reason: reason ?? health });
+        if (health === "ok") void this.#tiers.settle(layer);
+      },
       onrejected: (layer, count) => {
         for (let each = 0; each < count; each++) this.#core.observe(layer, "rejected", 0);
         this.#journal.tell({ type: "error", layer, count, reason: "entries that were none were dropped" });
@@ -174,7 +177,7 @@ export class CacheHost {
     const begun = performance.now();
     const { key } = asked;
     if (mode !== "refresh") {
-      const hit = (await this.#lookUp(asked, subject, begun)) ?? (await this.#lookUpMeaning(asked, subject, begun, signal));
+      const hit = (await this.#lookUp(asked, subject, begun, mode !== "only")) ?? (await this.#lookUpMeaning(asked, subject, begun, signal));
       if (hit !== undefined) return hit;
       if (mode === "only") {
         this.#missed(asked, begun);
@@ -186,13 +189,13 @@ export class CacheHost {
       if (got === "join") return { status: "join", key };
       if (typeof got !== "number") {
         const shared = got.record === null ? await this.#tiers.findAgain(key) : this.#tiers.take(key, got.record, { stale: false });
-        const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, true));
+        const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, { shared: true }));
         if (answer !== undefined) return answer;
         continue;
       }
       // Another tab may have ended it between the look and the lock.
       const late = mode === "refresh" || !this.#leases.acrossTabs ? undefined : await this.#tiers.findAgain(key);
-      const answer = late && (await this.#toAnswer(late, asked, subject, begun, true));
+      const answer = late && (await this.#toAnswer(late, asked, subject, begun, { shared: true }));
       if (answer !== undefined) {
         this.#leases.end(got)?.release();
         return answer;
@@ -204,10 +207,10 @@ export class CacheHost {
     }
   }
 
-  async #lookUp(asked: Asked, subject: Subject, begun: number): Promise<HitAnswer | undefined> {
+  async #lookUp(asked: Asked, subject: Subject, begun: number, refresh: boolean): Promise<HitAnswer | undefined> {
     // A state's answer cannot be computed in the background: it would be written on.
     const hit = await this.#tiers.find(asked.key, { stale: subject.kind !== "state", count: true });
-    return hit && this.#toAnswer(hit, asked, subject, begun, false);
+    return hit && this.#toAnswer(hit, asked, subject, begun, { refresh });
   }
 
   /** Looks for the answer to a prompt that means the same. */
@@ -228,7 +231,7 @@ export class CacheHost {
   }
 
   /** A hit as an answer; `undefined` where it turns out to be none, and is then dropped. */
-  async #toAnswer(hit: Hit, asked: Asked, subject: Subject, begun: number, shared: boolean): Promise<HitAnswer | undefined> {
+  async #toAnswer(hit: Hit, asked: Asked, subject: Subject, begun: number, { shared = false, refresh: may = false }): Promise<HitAnswer | undefined> {
     let content: Content;
     try {
       content = await this.#subjects.content(subject, asked, hit.value);
@@ -239,7 +242,7 @@ export class CacheHost {
     }
     this.#counted(hit.stale ? "stale" : shared ? "shared" : "exact", hit, begun);
     let refresh: number | null = null;
-    if ((hit.stale || hit.due) && subject.kind !== "state") {
+    if (may && (hit.stale || hit.due) && subject.kind !== "state") {
       refresh = await this.#leases.takeIfFree(asked.key);
       if (refresh !== null) {
         this.#leased.set(refresh, asked);
@@ -294,7 +297,7 @@ export class CacheHost {
       ...{ key, title, model, ...keeping },
       kind: outcome.type,
       tokens: outcome.type === "generation" ? outcome.result.tokens.length : 0,
-      source: (outcome.type === "value" ? outcome.source : null) ?? this.#subjects.source,
+      source: (outcome.type === "value" ? outcome.source : null) ?? asked.source,
       semantic: vector === undefined ? null : asked.semantic,
     };
     const value = outcome.type === "value" ? outcome.value : toRecording(outcome);
@@ -327,7 +330,7 @@ export class CacheHost {
     const asked = await this.#subjects.describe(subject);
     const begun = performance.now();
     const hit = await this.#tiers.find(asked.key, { stale: false, count: true });
-    const answer = hit && (await this.#toAnswer({ ...hit, due: false }, asked, subject, begun, false));
+    const answer = hit && (await this.#toAnswer(hit, asked, subject, begun, {}));
     if (answer === undefined) this.#missed(asked, begun);
     return answer ?? null;
   }
@@ -379,6 +382,7 @@ export class CacheHost {
     let count = 0;
     for await (const record of readCacheFile(file)) {
       const key = await this.#tiers.adopt(record);
+      if (key === undefined) continue;
       this.#journal.tell({ type: "set", key });
       count++;
     }

@@ -37,6 +37,8 @@ export class Tiers {
   readonly #core: Core;
   readonly #statics: CoreStatics;
   readonly #tiers: readonly OpenedLayer[];
+  /** By layer: keys that were deleted while it was down. */
+  readonly #owed = new Map<string, Set<string>>();
   readonly #onRejected: (layer: string, key: string, reason: string) => void;
 
   constructor(
@@ -75,7 +77,7 @@ export class Tiers {
   async #findBehind(key: string, tiers: readonly OpenedLayer[], settings: FindSettings): Promise<Hit | undefined> {
     for (const [index, tier] of tiers.entries()) {
       const bytes = await tier.layer.get(key, NEVER, !settings.count);
-      if (bytes === undefined) continue;
+      if (bytes === undefined || this.#owed.get(tier.name)?.has(key) === true) continue;
       const hit = this.#admit(key, bytes, tier, settings);
       // Waited for, lest it take what is put in its place.
       if (hit === "refused") await tier.layer.delete([key], NEVER);
@@ -110,18 +112,38 @@ export class Tiers {
     return { entry: facts, record, written };
   }
 
-  /** Takes a record as it is into memory and all layers; its key. Error: `invalid-cache-record`. */
-  async adopt(record: Uint8Array): Promise<string> {
+  /**
+   * Takes a record as it is into memory and onto this device, and not to others,
+   * for whom it would be signed; its key, or nothing where it is expired.
+   * Error: `invalid-cache-record`.
+   */
+  async adopt(record: Uint8Array): Promise<string | undefined> {
     const { key } = JSON.parse(this.#statics.inspect(record)) as CacheEntry;
     const found = this.#core.admit(key, record, "import", Date.now(), Math.random(), true);
-    if (found !== Found.Miss) await this.#write(key, this.#entry(), record, this.#tiers);
+    if (found === Found.Miss) return undefined;
+    await this.#write(key, this.#entry(), record, this.#tiers.filter(({ local }) => local !== undefined));
     return key;
   }
 
   /** From everywhere. */
   async delete(keys: readonly string[]): Promise<void> {
     this.#core.delete([...keys]);
-    await Promise.all(this.#tiers.map(({ layer }) => layer.delete(keys, NEVER)));
+    const remove = async ({ name, layer }: OpenedLayer) => {
+      const done = await layer.delete(keys, NEVER);
+      if (done || layer.health.health === "ok") return;
+      const owed = this.#owed.get(name) ?? new Set();
+      for (const key of keys) owed.add(key);
+      this.#owed.set(name, owed);
+    };
+    await Promise.all(this.#tiers.map(remove));
+  }
+
+  /** Deletes from a layer that is well again what was to be deleted while it was down. */
+  async settle(name: string): Promise<void> {
+    const owed = this.#owed.get(name);
+    this.#owed.delete(name);
+    const tier = this.#tiers.find((each) => each.name === name);
+    if (owed !== undefined && tier !== undefined) await tier.layer.delete([...owed], NEVER);
   }
 
   /** Rejects where a layer could not be cleared, once the others are. */
@@ -199,8 +221,10 @@ export class Tiers {
 
   #admit(key: string, bytes: Uint8Array, tier: OpenedLayer | undefined, { stale }: Pick<FindSettings, "stale">): Hit | "refused" | undefined {
     const name = tier?.name ?? "other-tab";
+    let isOurs = false;
     try {
       const record = verified(this.#statics, bytes, tier?.secret);
+      isOurs = true;
       const found = this.#core.admit(key, record, name, Date.now(), Math.random(), stale);
       if (found === Found.Miss) return undefined;
       return this.#hit(found, name);
@@ -208,7 +232,8 @@ export class Tiers {
       const { code, message } = toCacherError(error);
       if (code !== "invalid-cache-record") throw error;
       this.#onRejected(name, key, message);
-      return "refused";
+      // Under another secret it may be good for others, who share the prefix.
+      return isOurs ? "refused" : undefined;
     }
   }
 
@@ -236,8 +261,13 @@ export class Tiers {
   }
 
   async #write(key: string, entry: CacheEntry, record: Uint8Array, tiers: readonly OpenedLayer[]): Promise<void> {
-    const writes = tiers.map(({ layer, secret }) => layer.set(key, secret === null ? record : this.#statics.sign(record, secret), entry, NEVER));
-    await Promise.all(writes);
+    // Pins by tag are the settings' affair; those by key the layers know.
+    const facts = { ...entry, pinned: false };
+    const write = async ({ name, layer, secret }: OpenedLayer) => {
+      const done = await layer.set(key, secret === null ? record : this.#statics.sign(record, secret), facts, NEVER);
+      if (done) this.#owed.get(name)?.delete(key);
+    };
+    await Promise.all(tiers.map(write));
   }
 }
 
