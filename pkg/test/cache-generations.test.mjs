@@ -170,3 +170,28 @@ test("warming computes what is not there", async (t) => {
   stopped.abort();
   await assert.rejects(cacher.cache.warm(requests, { signal: stopped.signal }), { code: "aborted" });
 });
+
+test("a pin outlasts a new answer and a new visit; a pinned tag does not stick", async (t) => {
+  const { mkdtemp, rm } = await import("node:fs/promises");
+  const { tmpdir } = await import("node:os");
+  const folder = await mkdtemp(`${tmpdir()}/cacher-test-`);
+  t.after(() => rm(folder, { recursive: true }));
+  const layers = [{ kind: "file", folder }];
+  const pinned = async (cacher) => Object.fromEntries((await cacher.cache.entries()).items.map((entry) => [entry.title, entry.pinned]));
+  const first = await load(t, { layers, pinnedTags: ["keep"] });
+  const { cache } = await first.generate("one", OPTIONS).result;
+  await first.cache.pin(cache.key);
+  await first.generate("two", { ...OPTIONS, tags: ["keep"] }).result;
+  assert.deepEqual(await pinned(first), { one: true, two: true });
+  await first.dispose();
+  const second = await load(t, { layers });
+  assert.equal((await second.generate("one", { ...OPTIONS, cache: "refresh" }).result).cache.hit, false);
+  assert.equal((await second.generate("two", OPTIONS).result).cache.layer, "file");
+  assert.deepEqual(await pinned(second), { one: true, two: false });
+});
+
+test("the model's own cache can be closed without it", async (t) => {
+  const cacher = await load(t, true);
+  await cacher.cache.close();
+  assert.equal((await cacher.generate(PROMPT, OPTIONS).result).finishReason, "length");
+});

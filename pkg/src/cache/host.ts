@@ -349,9 +349,15 @@ export class CacheHost {
     return { entry, value: hit.value, text: this.#subjects.textOf(entry, hit.value) };
   }
 
+  /** Of what layers are to forget or to pin, nothing may still be on its way to them. */
+  async #allWritten(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
   /** How many of them were on this device. */
   async #delete(keys: string[]): Promise<number> {
     if (keys.length === 0) return 0;
+    await this.#allWritten();
     const known = new Set((await this.#tiers.entries()).map(({ key }) => key));
     await this.#tiers.delete(keys);
     this.#upkeep.forgetUses(keys);
@@ -361,6 +367,7 @@ export class CacheHost {
   }
 
   async #clear(remote: boolean): Promise<null> {
+    await this.#allWritten();
     try {
       await this.#tiers.clear(remote);
     } finally {
@@ -372,6 +379,7 @@ export class CacheHost {
   }
 
   async #pin(key: string, pinned: boolean): Promise<null> {
+    await this.#allWritten();
     let known = this.#core.setPinned(key, pinned);
     for (const { local } of this.#tiers.local) known = (await local.setPinned(key, pinned)) || known;
     if (!known) throw new CacherError("not-cached", "there is no such entry on this device", { key });

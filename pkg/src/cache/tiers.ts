@@ -79,9 +79,11 @@ export class Tiers {
       const bytes = await tier.layer.get(key, NEVER, !settings.count);
       if (bytes === undefined || this.#owed.get(tier.name)?.has(key) === true) continue;
       const hit = this.#admit(key, bytes, tier, settings);
-      // Waited for, lest it take what is put in its place.
-      if (hit === "refused") await tier.layer.delete([key], NEVER);
-      else if (hit !== undefined) {
+      if (hit === "refused") {
+        // Waited for, lest it take what is put in its place. Elsewhere it may be good
+        // for others, who have another secret; an answer of ours takes its place.
+        if (tier.local !== undefined) await tier.layer.delete([key], NEVER);
+      } else if (hit !== undefined) {
         void this.#write(key, hit.entry, this.#core.foundRecord(), tiers.slice(0, index));
         return hit;
       }
@@ -141,9 +143,11 @@ export class Tiers {
   /** Deletes from a layer that is well again what was to be deleted while it was down. */
   async settle(name: string): Promise<void> {
     const owed = this.#owed.get(name);
-    this.#owed.delete(name);
     const tier = this.#tiers.find((each) => each.name === name);
-    if (owed !== undefined && tier !== undefined) await tier.layer.delete([...owed], NEVER);
+    if (owed === undefined || tier === undefined) return;
+    const keys = [...owed];
+    // Until then they count as deleted.
+    if (await tier.layer.delete(keys, NEVER)) for (const key of keys) owed.delete(key);
   }
 
   /** Rejects where a layer could not be cleared, once the others are. */
@@ -221,10 +225,8 @@ export class Tiers {
 
   #admit(key: string, bytes: Uint8Array, tier: OpenedLayer | undefined, { stale }: Pick<FindSettings, "stale">): Hit | "refused" | undefined {
     const name = tier?.name ?? "other-tab";
-    let isOurs = false;
     try {
       const record = verified(this.#statics, bytes, tier?.secret);
-      isOurs = true;
       const found = this.#core.admit(key, record, name, Date.now(), Math.random(), stale);
       if (found === Found.Miss) return undefined;
       return this.#hit(found, name);
@@ -232,8 +234,7 @@ export class Tiers {
       const { code, message } = toCacherError(error);
       if (code !== "invalid-cache-record") throw error;
       this.#onRejected(name, key, message);
-      // Under another secret it may be good for others, who share the prefix.
-      return isOurs ? "refused" : undefined;
+      return "refused";
     }
   }
 
