@@ -75,7 +75,7 @@ impl Core {
         if let Some((held, freshness)) = self.memory.find(key, now, stale, count) {
             let hits = held.used.hits - u64::from(count);
             found = state(held.record.facts(), freshness, hits, now, beta, chance);
-            self.at_hand = Some(held.clone());
+            self.at_hand = Some(held);
         }
         if count {
             match found {

@@ -117,28 +117,27 @@ impl Memory {
         now: u64,
         stale: bool,
         count: bool,
-    ) -> Option<(&Held, Freshness)> {
-        let expires = self.entries.get(key)?.record.facts().expires;
-        let freshness = freshness(expires, now, self.limits.stale_ms);
+    ) -> Option<(Held, Freshness)> {
+        let held = self.entries.get_mut(key)?;
+        let freshness = freshness(held.record.facts().expires, now, self.limits.stale_ms);
         let served = match freshness {
             Freshness::Fresh => true,
             Freshness::Stale => stale,
             Freshness::Expired => false,
         };
+        if served {
+            if count {
+                held.used.last_used = now;
+                held.used.hits += 1;
+                held.turn = self.next_turn;
+                self.next_turn += 1;
+            }
+            return Some((held.clone(), freshness));
+        }
         if freshness == Freshness::Expired && count {
             self.depart(key, Reason::Expired);
         }
-        if !served {
-            return None;
-        }
-        let held = self.entries.get_mut(key)?;
-        if count {
-            held.used.last_used = now;
-            held.used.hits += 1;
-            held.turn = self.next_turn;
-            self.next_turn += 1;
-        }
-        Some((held, freshness))
+        None
     }
 
     /// Puts an entry in place of what has its key, whose pin it inherits, and
