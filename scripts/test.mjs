@@ -12,7 +12,7 @@ import { build, buildPackage } from "./build.mjs";
 import { ensureNpmPackages, npm } from "./lib/npm.mjs";
 import { Failure, root, run, runAsScript, say } from "./lib/process.mjs";
 import { checkRust, ensureComponent } from "./lib/rust.mjs";
-import { chromium } from "./lib/tools.mjs";
+import { chromium, redisServer, webdis } from "./lib/tools.mjs";
 
 /** Runs the test files of a folder one at a time, because browsers side by side slow each other down. */
 async function nodeTests(folder, env = {}) {
@@ -48,6 +48,12 @@ const STEPS = {
     await buildPackage();
     await npm(["test", "--workspaces", "--if-present"]);
     await nodeTests("benches/test");
+  },
+  async cache() {
+    await buildPackage();
+    await redisServer();
+    await webdis();
+    await nodeTests("tests/cache");
   },
   async browser() {
     await build({ golden: true });

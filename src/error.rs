@@ -88,6 +88,10 @@ pub enum Error {
     #[error("invalid state file: {0}")]
     InvalidStateFile(String),
 
+    /// A record of the response cache that is damaged, foreign, or not signed.
+    #[error("invalid cache record: {0}")]
+    InvalidCacheRecord(String),
+
     /// The bytes are not those that were written.
     #[error("{0} is damaged: its checksum differs")]
     ChecksumMismatch(String),
@@ -130,6 +134,7 @@ impl Error {
             Self::CheckpointNotFound { .. } => "checkpoint-not-found",
             Self::MergeConflict { .. } => "merge-conflict",
             Self::InvalidStateFile(_) => "invalid-state-file",
+            Self::InvalidCacheRecord(_) => "invalid-cache-record",
             Self::ChecksumMismatch(_) => "checksum-mismatch",
             Self::UnsupportedVersion { .. } => "unsupported-version",
             Self::OutOfMemory { .. } => "out-of-memory",

@@ -4,15 +4,18 @@
  */
 
 import { toInput, toPositions, toTokenIds } from "./arguments.js";
+import { GenerationCache } from "./cache/generation-cache.js";
+import type { CacheSetUp } from "./cache/settings.js";
 import type { Client } from "./client.js";
 import { CacherError } from "./errors.js";
-import { emptyResult, Generation } from "./generation.js";
+import type { Generation } from "./generation.js";
 import { modelStore, type ModelStoreApi } from "./model-store.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import type { Loaded } from "./protocol.js";
 import { start } from "./start.js";
 import { States } from "./states/states.js";
 import type {
+  CachedGenerationResult,
   CallOptions,
   GenerateOptions,
   Input,
@@ -39,14 +42,17 @@ export class Cacher {
   readonly runtime: RuntimeInfo;
   /** Texts with a history: fork, merge, rewind and keep them. */
   readonly states: States;
+  /** Kept answers: look at them, delete them, keep those of your own functions. */
+  readonly cache: GenerationCache;
   readonly #client: Client;
 
-  protected constructor(client: Client, { model, storage, runtime }: Loaded) {
+  protected constructor(client: Client, { model, storage, runtime }: Loaded, cacheSetUp: CacheSetUp | null) {
     this.#client = client;
     this.model = model;
     this.storage = storage;
     this.runtime = runtime;
-    this.states = new States(client);
+    this.cache = new GenerationCache(client, cacheSetUp);
+    this.states = new States(client, this.cache);
   }
 
   /** Loads a model, from this device where it is stored, else from the network. */
@@ -56,26 +62,16 @@ export class Cacher {
 
   /** @internal */
   static async loadOn(platform: Platform, options: LoadOptions): Promise<Cacher> {
-    const { client, loaded } = await start(options, platform);
-    return new this(client, loaded);
+    const { client, loaded, cacheSetUp } = await start(options, platform);
+    return new this(client, loaded, cacheSetUp);
   }
 
   /**
    * Continues a prompt. Iterate over what it returns for the text as it comes,
    * or await its `result`, or both. Several at once take turns, token by token.
    */
-  generate(prompt: Input, options: GenerateOptions = {}): Generation {
-    const { signal, ...engineOptions } = options;
-    return new Generation(
-      async (onChunk, abort) =>
-        this.#client.call(
-          "generate",
-          { prompt: toInput("prompt", prompt), options: engineOptions },
-          { signal: abort, onEvent: onChunk, onAbort: "finish" },
-        ),
-      () => emptyResult(engineOptions.seed ?? 0),
-      signal,
-    );
+  generate(prompt: Input, options: GenerateOptions = {}): Generation<CachedGenerationResult> {
+    return this.cache.generate(prompt, options);
   }
 
   /** The token ids of a text, with the place of each in it. */

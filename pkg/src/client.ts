@@ -9,7 +9,7 @@
  */
 
 import { abortError, CacherError, fromErrorData, messageOf, throwIfAborted } from "./errors.js";
-import type { Call, Connection, FromHost, LoadRequest, Loaded, Method, Methods } from "./protocol.js";
+import type { Call, Connection, FromHost, Method, Methods } from "./protocol.js";
 
 export interface CallSettings<M extends Method> {
   signal?: AbortSignal | undefined;
@@ -18,9 +18,13 @@ export interface CallSettings<M extends Method> {
   onAbort?: "reject" | "finish";
 }
 
-export interface ClientSettings {
+/** The call that makes a host ready. */
+type First = "load" | "open";
+
+export interface ClientSettings<M extends First = First> {
   connect(): Promise<Connection>;
-  request: LoadRequest;
+  method: M;
+  request: Methods[M]["args"];
   /** Why the model could not be loaded again after a crash; `null`: it can. */
   unrepeatable: string | null;
 }
@@ -41,8 +45,7 @@ export class Client {
   #connection: Connection | undefined;
   #restarting: Promise<Connection> | undefined;
   #restartedAt = -Infinity;
-  /** Called when an engine that crashed has been started anew. */
-  onrestart: () => void = () => undefined;
+  readonly #onrestart = new Set<() => void>();
   #crash = "";
   #disposed = false;
   #lastId = 0;
@@ -52,18 +55,18 @@ export class Client {
   }
 
   /** Connects and loads the model. */
-  static async start(
-    settings: ClientSettings,
-    call: Pick<CallSettings<"load">, "signal" | "onEvent">,
-  ): Promise<{ client: Client; loaded: Loaded }> {
+  static async start<M extends First>(
+    settings: ClientSettings<M>,
+    call: Pick<CallSettings<M>, "signal" | "onEvent">,
+  ): Promise<{ client: Client; value: Methods[M]["value"] }> {
     throwIfAborted(call.signal);
     const client = new Client(settings);
     const connection = await client.#connect();
-    const loading = client.#send(connection, "load", settings.request, { onEvent: call.onEvent }, call.signal);
+    const loading = client.#send(connection, settings.method, settings.request, { onEvent: call.onEvent }, call.signal);
     try {
-      const loaded = await untilAborted(loading, call.signal);
+      const value = await untilAborted(loading, call.signal);
       client.#connection = connection;
-      return { client, loaded };
+      return { client, value };
     } catch (error) {
       void settled(loading, ABORT_GRACE_MS).then(() => connection.close());
       throw error;
@@ -78,6 +81,12 @@ export class Client {
     throwIfAborted(signal);
     const answer = this.#send(connection, method, args, { onEvent }, signal);
     return onAbort === "reject" ? untilAborted(answer, signal) : answer;
+  }
+
+  /** Calls `listener` when an engine that crashed has been started anew; returns the way out. */
+  onrestart(listener: () => void): () => void {
+    this.#onrestart.add(listener);
+    return () => this.#onrestart.delete(listener);
   }
 
   /** Ends everything; calls in progress reject with `disposed`. */
@@ -167,7 +176,7 @@ export class Client {
   async #restart(): Promise<Connection> {
     const failed = (why: string, cause?: unknown) =>
       new CacherError("engine-crashed", `the engine crashed (${this.#crash}) and ${why}`, {}, { cause });
-    const { unrepeatable, request } = this.#settings;
+    const { unrepeatable, method, request } = this.#settings;
     if (unrepeatable !== null) throw failed(`cannot be started again: ${unrepeatable}; load the model anew`);
     if (Date.now() - this.#restartedAt < RESTART_INTERVAL_MS) {
       throw failed("was started again less than a minute ago");
@@ -176,7 +185,7 @@ export class Client {
     let connection: Connection | undefined;
     try {
       connection = await this.#connect();
-      await this.#send(connection, "load", request, { onEvent: undefined }, undefined);
+      await this.#send(connection, method, request, { onEvent: undefined }, undefined);
     } catch (error) {
       connection?.close();
       if (this.#disposed) throw disposedError();
@@ -187,7 +196,7 @@ export class Client {
       throw disposedError();
     }
     this.#connection = connection;
-    this.onrestart();
+    for (const listener of [...this.#onrestart]) listener();
     return connection;
   }
 }

@@ -8,11 +8,12 @@
  */
 
 import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
-import { abortError, CacherError, isTrap, messageOf, toErrorData } from "./errors.js";
+import { type CacheEnvironment, CacheHost } from "./cache/host.js";
+import { abortError, CacherError, isTrap, messageOf, throwIfAborted, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
 import { loadModel } from "./loading/load.js";
 import type { Fetch } from "./models/http.js";
-import type { Call, FromHost, LoadRequest, Methods, RuntimeRequest, ToHost } from "./protocol.js";
+import type { Call, FromHost, LoadRequest, Methods, OpenRequest, RuntimeRequest, ToHost } from "./protocol.js";
 import { StateHost } from "./states/host.js";
 import { openStore } from "./store/open.js";
 import type { GenerationChunk } from "./types.js";
@@ -23,6 +24,8 @@ export interface HostEnvironment {
   /** `onCrash`: one of its threads has trapped. */
   runtime(fetch: Fetch, request: RuntimeRequest, onCrash: (message: string) => void): Promise<StartedRuntime>;
   openStore?: typeof openStore;
+  /** In Node: a cache's layer in a folder. */
+  openFileLayer?: CacheEnvironment["openFileLayer"];
 }
 
 export type Post = (message: FromHost, transfer?: Transferable[]) => void;
@@ -42,6 +45,11 @@ export class EngineHost {
   /** Calls that are not answered at once. */
   readonly #running = new Map<number, AbortController>();
   #states: StateHost | undefined;
+  /** Opened when it is first asked: a page that does not use it pays nothing. */
+  #cache: CacheHost | undefined;
+  #openCache = (): CacheHost => {
+    throw new CacherError("internal", "no cache is open");
+  };
   #runtime: Runtime | undefined;
   #engine: Engine | undefined;
   #stepping = false;
@@ -68,6 +76,7 @@ export class EngineHost {
     this.#closed = true;
     for (const controller of this.#running.values()) controller.abort();
     this.#states?.close();
+    this.#cache?.close(this.#runtime?.alive === true);
     if (this.#runtime?.alive === true) this.#engine?.free();
     this.#engine = undefined;
     this.#runtime?.close?.();
@@ -93,6 +102,15 @@ export class EngineHost {
         return this.#value(call.id, {
           weightBytes: this.#live().info().weightBytes,
           wasmBytes: (this.#runtime as Runtime).memory.buffer.byteLength,
+        });
+      case "open":
+        return this.#begin(call.id, (signal) => this.#open(call.id, call.args, signal));
+      case "cache":
+        return this.#begin(call.id, async (signal) => {
+          if (this.#runtime?.alive === false) this.#live();
+          this.#cache ??= this.#openCache();
+          const onEvent = (event: unknown) => this.#send({ type: "event", id: call.id, event });
+          this.#value(call.id, await this.#cache.answer(call.args, signal, onEvent));
         });
       case "states":
         return this.#begin(call.id, async (signal) => {
@@ -120,7 +138,20 @@ export class EngineHost {
     return this.#engine;
   }
 
-  async #load(id: number, { source, store, states, ...wanted }: LoadRequest, signal: AbortSignal): Promise<void> {
+  async #open(id: number, { cache, ...wanted }: OpenRequest, signal: AbortSignal): Promise<void> {
+    const { fetch, runtime, openFileLayer } = this.#environment;
+    const { runtime: started } = await runtime(fetch, wanted, (message) => this.#crash(message));
+    throwIfAborted(signal);
+    this.#runtime = started;
+    const unavailable = async () => {
+      throw new CacherError("internal", "this cache was opened without a model");
+    };
+    const environment = { module: started.module, engine: undefined, openFileLayer, describeState: unavailable, embed: unavailable };
+    this.#cache = new CacheHost(cache, environment);
+    this.#value(id, null);
+  }
+
+  async #load(id: number, { source, store, states, cache, ...wanted }: LoadRequest, signal: AbortSignal): Promise<void> {
     const { fetch, runtime, openStore: open = openStore } = this.#environment;
     const { runtime: started, info } = await runtime(fetch, wanted, (message) => this.#crash(message));
     this.#runtime = started;
@@ -140,6 +171,16 @@ export class EngineHost {
       engine: () => this.#live(),
       run: (job, jobSignal, onChunk) => this.#run(job, jobSignal, onChunk),
     });
+    this.#openCache = () => {
+      if (cache === null) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
+      return new CacheHost(cache, {
+        ...{ module: started.module, engine: () => this.#live(), openFileLayer: this.#environment.openFileLayer },
+        describeState: (id, options) => this.#states!.describe(id, options),
+        embed: (text, embedSignal) => this.#embed(text, embedSignal),
+      });
+    };
+    // So that settings which cannot be are told here, and not by the first request.
+    if (cache?.use === "reproducible") this.#cache = this.#openCache();
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 
@@ -147,6 +188,12 @@ export class EngineHost {
     const onChunk = (event: GenerationChunk) => this.#send({ type: "event", id, event });
     const event = await this.#run(job, signal, onChunk);
     if (event.type === "done") this.#value(id, event.result);
+  }
+
+  async #embed(text: string, signal: AbortSignal): Promise<Float32Array> {
+    const event = await this.#run(this.#live().addEmbedding(text, false), signal);
+    if (event.type !== "embedding") throw new CacherError("internal", `a job ended with "${event.type}"`);
+    return event.data;
   }
 
   async #logits(id: number, job: number, signal: AbortSignal): Promise<void> {

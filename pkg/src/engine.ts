@@ -7,6 +7,7 @@
  * `await`.
  */
 
+import type { CoreStatics } from "./cache/core.js";
 import type { Commit } from "./states/commit.js";
 import type {
   Dtype,
@@ -45,6 +46,13 @@ export interface ModelLoader {
   free(): void;
 }
 
+/** A kept answer, made again; `state` (JSON) where it is a state's. */
+export interface Replay {
+  chunks: GenerationChunk[];
+  result: GenerationResult;
+  state?: string;
+}
+
 /** One thing that a step brought, for the job that asked for it. */
 export type EngineEvent =
   | ({ job: number; type: "chunk" } & GenerationChunk)
@@ -54,6 +62,7 @@ export type EngineEvent =
   /** What reading or comparing states has shown, as JSON. */
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
+  | { job: number; type: "embedding"; data: Float32Array }
   | { job: number; type: "error"; error: Error };
 
 /** What one transaction has to write of states; see `Commit` in states/commit.ts. */
@@ -79,6 +88,9 @@ export interface EngineStates {
   stateCommand(command: string): string;
   setKvBudget(bytes: number): void;
   addStateGeneration(id: string, options: string): number;
+  describeStateGeneration(id: string, options: string): string;
+  /** Writes a state on with a kept answer; without `commit`, only makes sure that it could. */
+  replayStateGeneration(id: string, options: string, recording: string, commit: boolean): Replay;
   addStateReading(id: string, scoredFrom: number | undefined): number;
   addStateComparison(a: string, b: string): number;
   stateDraft(job: number): Uint8Array | undefined;
@@ -122,8 +134,14 @@ export interface Engine extends EngineStates {
   encode(text: string, parseSpecial: boolean): Tokens;
   decode(ids: Uint32Array): string;
   addGeneration(prompt: string | Uint32Array, options: EngineOptions): number;
+  /** What decides the answer to a generation, as JSON; see `Request` in generate/request.rs. */
+  describeGeneration(prompt: string | Uint32Array, options: EngineOptions): string;
+  /** A kept answer (JSON) made again. Error: `invalid-cache-record` where it cannot be the answer. */
+  replayGeneration(prompt: string | Uint32Array, options: EngineOptions, recording: string): Replay;
   /** `undefined` positions: all of them. */
   addLogits(tokens: string | Uint32Array, positions: Int32Array | undefined): number;
+  /** The vector of a text's meaning. */
+  addEmbedding(text: string | Uint32Array, parseSpecial: boolean): number;
   /** A generation then ends with `"aborted"`; any other job is dropped. */
   cancel(job: number): void;
   /** Takes each job one step further. */
@@ -133,6 +151,7 @@ export interface Engine extends EngineStates {
 }
 
 export interface EngineModule {
+  ResponseCacheCore: CoreStatics;
   Sha256: new () => Hasher;
   ModelLoader: new (dtype: Dtype) => ModelLoader;
   StateImport: new (origin?: string) => StateImport;

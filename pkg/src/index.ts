@@ -2,6 +2,8 @@
  * The package's entry for browsers, and the types for all.
  */
 
+export { ResponseCache, type CachedStream, type ComputeContext, type FetchCached, type SetCacheValue, type WrapOptions } from "./cache/cache.js";
+export type { ExplainedGeneration, GenerationCache, WarmOptions, WarmProgress, WarmRequest } from "./cache/generation-cache.js";
 export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
 export type { Generation } from "./generation.js";

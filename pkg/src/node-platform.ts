@@ -27,11 +27,14 @@ export const nodePlatform: Platform = {
   base: () => pathToFileURL(`${process.cwd()}/`).href,
   defaultWorker: () => false,
   fetch: nodeFetch,
+  defaultLayers: () => [],
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
+    const { FileLayer } = await import("./cache-layers/file.js");
     return {
       fetch: nodeFetch,
       runtime: (fetch, wanted) => wasmRuntime(fetch, wanted, "there are no threads in Node"),
+      openFileLayer: (folder, limits) => new FileLayer({ folder, ...limits }),
     };
   },
 };

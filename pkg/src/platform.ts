@@ -5,6 +5,7 @@
  */
 
 import type { HostEnvironment } from "./engine-host.js";
+import type { LayerOptions } from "./cache/types.js";
 import type { Fetch } from "./models/http.js";
 
 export interface Platform {
@@ -13,6 +14,8 @@ export interface Platform {
   /** Whether the engine runs in a worker unless the caller says otherwise. */
   defaultWorker(): boolean;
   fetch: Fetch;
+  /** Of a cache, behind memory. */
+  defaultLayers(): readonly LayerOptions[];
   /** For an engine on this thread. */
   environment(): Promise<HostEnvironment>;
 }
@@ -23,6 +26,7 @@ export const browserPlatform: Platform = {
   base: () => (typeof document === "undefined" ? location.href : document.baseURI),
   defaultWorker: () => typeof Worker !== "undefined",
   fetch: browserFetch,
+  defaultLayers: () => ["indexeddb"],
   async environment() {
     const { wasmRuntime } = await import("./runtime.js");
     return {

@@ -5,6 +5,7 @@
  * by direct call; so both ways of running share all other code.
  */
 
+import type { CacheRequestMessage, CacheSettings } from "./cache/requests.js";
 import type { ErrorData } from "./errors.js";
 import type { SourceSpec } from "./models/source.js";
 import type { StateRequest, StateSettings } from "./states/requests.js";
@@ -39,6 +40,12 @@ export interface LoadRequest extends RuntimeRequest {
   source: SourceSpec;
   store: NonNullable<LoadOptions["store"]>;
   states: StateSettings;
+  /** `null`: without one. */
+  cache: CacheSettings | null;
+}
+
+export interface OpenRequest extends RuntimeRequest {
+  cache: CacheSettings;
 }
 
 export interface Loaded {
@@ -64,6 +71,9 @@ export interface Methods {
   };
   memory: { args: null; value: MemoryInfo; event: never };
   states: { args: StateRequest; value: unknown; event: unknown };
+  /** Starts without a model, for the cache alone. */
+  open: { args: OpenRequest; value: null; event: never };
+  cache: { args: CacheRequestMessage; value: unknown; event: unknown };
 }
 
 export type Method = keyof Methods;

@@ -3,7 +3,9 @@
  */
 
 import { requireKnown } from "./arguments.js";
-import { Client } from "./client.js";
+import { type CacheSetUp, cacheSetUp as toCacheSetUp } from "./cache/settings.js";
+import type { CacheOptions } from "./cache/types.js";
+import { Client, type ClientSettings } from "./client.js";
 import { CacherError } from "./errors.js";
 import { parseSource, type SourceSpec } from "./models/source.js";
 import type { Platform } from "./platform.js";
@@ -26,6 +28,7 @@ const OPTIONS = [
   "hubUrl",
   "store",
   "states",
+  "cache",
 ] as const satisfies (keyof LoadOptions)[];
 
 const DTYPES = ["q8", "q5", "q4", "f32"] as const satisfies Dtype[];
@@ -35,11 +38,19 @@ const STORES = ["auto", "opfs", "indexeddb", "memory"] as const satisfies LoadOp
 /** More than any browser tells of, and few enough for their stacks. */
 const MAX_THREADS = 64;
 
-export async function start(options: LoadOptions, platform: Platform): Promise<{ client: Client; loaded: Loaded }> {
+export interface Started {
+  client: Client;
+  loaded: Loaded;
+  /** `null`: without a cache. */
+  cacheSetUp: CacheSetUp | null;
+}
+
+export async function start(options: LoadOptions, platform: Platform): Promise<Started> {
   if (typeof options !== "object" || options === null) {
     throw new CacherError("invalid-argument", "load: an object with `model` is needed");
   }
   requireKnown(options, OPTIONS, "load");
+  const cacheSetUp = toCacheSetUp(options.cache, platform.defaultLayers());
   const { dtype = "q8", threads = "auto", simd = "auto", store = "auto", worker = platform.defaultWorker() } = options;
   requireOneOf("dtype", dtype, DTYPES);
   requireOneOf("simd", simd, SIMD);
@@ -49,12 +60,14 @@ export async function start(options: LoadOptions, platform: Platform): Promise<{
   }
   const base = platform.base();
   const source = parseSource(options, base);
-  const settings = {
+  const settings: ClientSettings<"load"> = {
     connect: () => connect(worker, urlOption(options.workerUrl, base), platform),
+    method: "load",
     request: {
       source: worker === false ? source : withBlobs(source),
       store,
       states: stateSettings(options.states),
+      cache: cacheSetUp?.settings ?? null,
       dtype,
       threads,
       simd,
@@ -62,10 +75,35 @@ export async function start(options: LoadOptions, platform: Platform): Promise<{
     },
     unrepeatable: unrepeatable(worker, source),
   };
-  return Client.start(settings, {
+  const { client, value } = await Client.start(settings, {
     signal: options.signal,
     ...(options.onProgress === undefined ? {} : { onEvent: options.onProgress }),
   });
+  return { client, loaded: value, cacheSetUp };
+}
+
+/** Where a cache without a model runs; as in `LoadOptions`. */
+export type OpenOptions = Pick<LoadOptions, "worker" | "wasmUrl" | "workerUrl" | "signal">;
+
+/** A client of a host without a model. */
+export async function openClient(
+  { worker: wanted, wasmUrl, workerUrl, signal, ...options }: CacheOptions & OpenOptions,
+  platform: Platform,
+): Promise<{ client: Client; setUp: CacheSetUp }> {
+  const worker = wanted ?? platform.defaultWorker();
+  const base = platform.base();
+  const setUp = toCacheSetUp(options, platform.defaultLayers())!;
+  const runtime = { dtype: "q8", threads: 1, simd: "auto", wasm: wasmOption(wasmUrl, base) } as const;
+  const { client } = await Client.start<"open">(
+    {
+      connect: () => connect(worker, urlOption(workerUrl, base), platform),
+      method: "open",
+      request: { ...runtime, cache: setUp.settings },
+      unrepeatable: typeof worker === "boolean" ? null : CALLERS_WORKER,
+    },
+    { signal },
+  );
+  return { client, setUp };
 }
 
 async function connect(
@@ -84,9 +122,11 @@ async function connect(
   return new WorkerConnection(startWorker(workerUrl));
 }
 
+const CALLERS_WORKER = "the worker was the caller's";
+
 /** Why a crashed engine could not be loaded again; holding on to the caller's bytes would double the memory. */
 function unrepeatable(worker: boolean | Worker, source: SourceSpec): string | null {
-  if (typeof worker !== "boolean") return "the worker was the caller's";
+  if (typeof worker !== "boolean") return CALLERS_WORKER;
   const hasBytes = source.kind === "files" && source.files.some(({ data }) => data instanceof Uint8Array);
   return hasBytes ? "the model's bytes were the caller's" : null;
 }

@@ -5,6 +5,7 @@
  * from the Rust code and re-exported here, so the two cannot drift apart.
  */
 
+import type { CacheControls, CacheLabel, CacheOptions } from "./cache/types.js";
 import type {
   GenerateOptions as EngineGenerateOptions,
   GenerationResult,
@@ -16,6 +17,7 @@ import type {
   StateInfo,
 } from "./wasm/cacher_wasm.js";
 
+export type * from "./cache/types.js";
 export type {
   Change,
   CheckpointInfo as Checkpoint,
@@ -142,6 +144,12 @@ export interface LoadOptions {
   store?: "auto" | "opfs" | "indexeddb" | "memory";
   /** How states are kept. */
   states?: StatesOptions;
+  /**
+   * The response cache: `true` keeps the answers that a request decides (greedy,
+   * or with a seed) and gives them again; an object sets it up; `false`: there
+   * is none. Default: requests use it that ask for it (`cache: true`).
+   */
+  cache?: boolean | CacheOptions;
 }
 
 /** Text or token ids; every text input takes both. */
@@ -159,7 +167,12 @@ export interface TokenizeOptions extends CallOptions {
 /** Of `Cacher.models.describe`; the same as in `LoadOptions`. */
 export type DescribeOptions = Pick<LoadOptions, "model" | "modelsUrl" | "hubUrl" | "signal">;
 
-export interface GenerateOptions extends EngineOptions, CallOptions {}
+export interface GenerateOptions extends EngineOptions, CacheControls, CallOptions {}
+
+export interface CachedGenerationResult extends GenerationResult {
+  /** Where it came from. A kept answer has the timings of when it was computed. */
+  cache: CacheLabel;
+}
 
 export interface Tokens {
   ids: Uint32Array;
@@ -405,7 +418,7 @@ export interface StatesEvent {
   origin: "this-tab" | "other-tab";
 }
 
-export interface StateGenerationResult extends GenerationResult {
+export interface StateGenerationResult extends CachedGenerationResult {
   /** The state with the text made. `saved` is false where storing it failed. */
   state: StateInfo;
 }

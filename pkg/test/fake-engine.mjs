@@ -197,6 +197,7 @@ export function fakePlatform(overrides = {}) {
     log,
     base: () => "http://localhost/",
     defaultWorker: () => false,
+    defaultLayers: () => [],
     fetch: (url, init) => fetch(url, init),
     async environment() {
       return {

@@ -71,3 +71,13 @@ export async function chromium() {
   }
   return path;
 }
+
+/** A program on `PATH`, or of the Debian package of its name. */
+async function program(name) {
+  const path = which(name) ?? ((await aptInstall([name])) ? which(name) : undefined);
+  if (path === undefined) throw new Failure(`The cache's tests need ${name}: install it.`);
+  return path;
+}
+
+export const redisServer = () => program("redis-server");
+export const webdis = () => program("webdis");

@@ -117,8 +117,8 @@ pub struct Usage {
 }
 
 /// Times, in milliseconds, and the speeds that follow from them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Timings {
     /// From the start of the request to the first token.
@@ -373,6 +373,29 @@ impl Generation {
     fn accept_one(&mut self, mut logits: Vec<f32>, chunk: &mut GenerationChunk) -> Result<u32> {
         self.pipeline.process(&self.history, &mut logits);
         let token = self.sampler.pick(&logits)?;
+        self.take(token, chunk);
+        Ok(token)
+    }
+
+    /// Goes on with tokens that were chosen in an earlier run of the same
+    /// request, without the model. Error: `invalid-cache-record` where they go
+    /// on after the end.
+    pub fn replay(&mut self, tokens: &[u32]) -> Result<GenerationChunk> {
+        check_tokens(tokens, self.vocab_size)?;
+        let mut chunk = GenerationChunk::default();
+        for &token in tokens {
+            if self.is_finished() {
+                let reason = "has tokens after its end".into();
+                return Err(Error::InvalidCacheRecord(reason));
+            }
+            self.sampler.skip();
+            self.take(token, &mut chunk);
+        }
+        self.text += &chunk.text;
+        Ok(chunk)
+    }
+
+    fn take(&mut self, token: u32, chunk: &mut GenerationChunk) {
         self.history.push(token);
         chunk.tokens.push(token);
 
@@ -396,7 +419,6 @@ impl Generation {
                 self.end(FinishReason::Context, None, text);
             }
         }
-        Ok(token)
     }
 
     /// Ends it here; what was held back becomes text.

@@ -10,6 +10,8 @@ pub mod lookup;
 pub mod options;
 pub mod processors;
 pub mod reading;
+pub mod recording;
+pub mod request;
 pub mod rng;
 pub mod sampler;
 pub mod scheduler;
@@ -20,4 +22,6 @@ pub use generation::{Continuation, FinishReason, GenerationChunk, GenerationResu
 pub use logits::Logits;
 pub use options::GenerateOptions;
 pub use reading::ReadingResult;
+pub use recording::Recording;
+pub use request::{Origin, Request};
 pub use scheduler::{Event, JobId, Scheduler};

@@ -40,6 +40,13 @@ impl Sampler {
         self.rng.as_ref()
     }
 
+    /// Draws as [`pick`](Self::pick) does, for a token that is known already.
+    pub fn skip(&mut self) {
+        if let Some(rng) = &mut self.rng {
+            rng.next_f64();
+        }
+    }
+
     /// Chooses a token by its score. A token at `-inf` is never chosen.
     ///
     /// # Errors

@@ -107,6 +107,11 @@ impl Scheduler {
         self.tokenizer.as_deref().ok_or(Error::NoTokenizer)
     }
 
+    /// The tokenizer, to share.
+    pub fn shared_tokenizer(&self) -> Option<Rc<Tokenizer>> {
+        self.tokenizer.clone()
+    }
+
     /// Sets what plain requests' KV blocks are named after.
     pub fn set_kv_root(&mut self, root: BlockName) {
         self.root = root;
@@ -400,4 +405,4 @@ impl Work {
 
 #[cfg(test)]
 #[path = "scheduler_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -7,9 +7,9 @@ use crate::generate::generation::PREFILL_CHUNK;
 use crate::model::{Config, KvFormat, Output};
 use std::collections::HashMap;
 
-const VOCAB_SIZE: usize = 300;
-const N_POSITIONS: usize = 100;
-const EOS: u32 = 299;
+pub(crate) const VOCAB_SIZE: usize = 300;
+pub(crate) const N_POSITIONS: usize = 100;
+pub(crate) const EOS: u32 = 299;
 /// After this token every score is NaN.
 const POISON: u32 = 298;
 
@@ -68,18 +68,18 @@ fn run(rows: &mut Rows) -> Result<Output> {
 }
 
 /// Token `i` is the character `i`; so token 65 reads "A".
-fn tokenizer() -> Rc<Tokenizer> {
+pub(crate) fn tokenizer() -> Rc<Tokenizer> {
     let bytes = (0..=255u8).map(|byte| crate::tokenizer::byte_to_char(byte).to_string());
     let mut tokens: Vec<String> = bytes.collect();
     tokens.extend((256..VOCAB_SIZE).map(|i| format!("<{i}>")));
     Rc::new(Tokenizer::from_lists(tokens, Vec::new(), &[EOS]).unwrap())
 }
 
-fn scheduler() -> Scheduler {
+pub(crate) fn scheduler() -> Scheduler {
     Scheduler::new(Rc::new(Counting::new()), Some(tokenizer()), || 0.0)
 }
 
-fn greedy(max_tokens: usize) -> GenerateOptions {
+pub(crate) fn greedy(max_tokens: usize) -> GenerateOptions {
     GenerateOptions {
         max_tokens,
         temperature: 0.0,

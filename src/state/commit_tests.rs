@@ -365,7 +365,7 @@ fn a_state_of_another_model_is_read_and_its_blocks_are_left_alone() {
         sha256: "other".into(),
         dtype: "q4".into(),
     };
-    other.states = crate::state::States::new(model, "other:q4".into(), Some(&tokenizer()));
+    other.states = crate::state::States::new(model, "other:q4".into(), Some(tokenizer()));
     assert_eq!(other.load(&store), []);
     assert_eq!(other.text(&state), lab.text(&state));
     assert_eq!(other.fetch_blocks(&store, &state), 0);

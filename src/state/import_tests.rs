@@ -553,7 +553,7 @@ fn an_id_that_is_taken_becomes_another_and_the_file_of_another_model_comes_witho
         dtype: "q4".into(),
     };
     let tokenizer = crate::state::lab::tokenizer();
-    other.states = States::new(model, "other:q4".into(), Some(&tokenizer));
+    other.states = States::new(model, "other:q4".into(), Some(tokenizer));
     assert_eq!(other.import(&file, 64).unwrap(), ids);
     assert_eq!(other.scheduler.blocks().metrics().blocks, 0);
     for id in &ids {

@@ -89,7 +89,7 @@ pub fn states() -> States {
         sha256: "tiny".into(),
         dtype: "q8".into(),
     };
-    States::new(model, FINGERPRINT.into(), Some(&tokenizer()))
+    States::new(model, FINGERPRINT.into(), Some(tokenizer()))
 }
 
 /// Logits of every position, without any cache.

@@ -13,7 +13,6 @@ use crate::generate::rng::RngState;
 use crate::model::{BlockName, BlockTable};
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
@@ -132,21 +131,20 @@ pub struct States {
     model: ModelRef,
     /// Everything that a bit of the KV cache depends on.
     fingerprint: String,
-    /// Hash of the vocabulary; `None` where there is no tokenizer.
-    tokenizer_hash: Option<String>,
+    tokenizer: Option<Rc<Tokenizer>>,
 }
 
 impl States {
     /// No states yet. `fingerprint` names everything that keys and values
     /// depend on: weights, number format, version of the arithmetic.
-    pub fn new(model: ModelRef, fingerprint: String, tokenizer: Option<&Tokenizer>) -> Self {
+    pub fn new(model: ModelRef, fingerprint: String, tokenizer: Option<Rc<Tokenizer>>) -> Self {
         Self {
             revisions: Revisions::default(),
             states: BTreeMap::new(),
             storage: Default::default(),
             model,
             fingerprint,
-            tokenizer_hash: tokenizer.map(vocabulary_hash),
+            tokenizer,
         }
     }
 
@@ -178,8 +176,9 @@ impl States {
         &self.fingerprint
     }
 
+    /// Hash of the vocabulary; `None` where there is no tokenizer.
     pub fn tokenizer_hash(&self) -> Option<&str> {
-        self.tokenizer_hash.as_deref()
+        self.tokenizer.as_deref().map(Tokenizer::vocabulary_hash)
     }
 
     /// What the names of a state's KV blocks begin with: blocks of another
@@ -396,21 +395,6 @@ impl States {
     pub fn iter(&self) -> impl Iterator<Item = &State> {
         self.states.values()
     }
-}
-
-/// The same for tokenizers whose tokens are the same text.
-fn vocabulary_hash(tokenizer: &Tokenizer) -> String {
-    let mut hash = Sha256::new();
-    for id in 0..tokenizer.vocab_size() as u32 {
-        let bytes = tokenizer.token_bytes(id).unwrap_or_default();
-        hash.update((bytes.len() as u32).to_le_bytes());
-        hash.update(bytes);
-    }
-    let hash = hash.finalize();
-    hash[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// A change of the text alone.

@@ -5,6 +5,8 @@ use super::byte_level;
 use super::split::Splitter;
 use super::utf16::Utf16Cursor;
 use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 
@@ -37,9 +39,28 @@ pub struct Tokenizer {
     /// The bytes of each token by id; `None` where the ids have a hole.
     pub(super) bytes: Vec<Option<Box<[u8]>>>,
     pub(super) end_of_text: Option<u32>,
+    pub(super) vocabulary_hash: OnceLock<String>,
 }
 
 impl Tokenizer {
+    /// A hash that is the same for tokenizers whose tokens are the same text:
+    /// 128 bits, hexadecimal. Computed when first asked for.
+    pub fn vocabulary_hash(&self) -> &str {
+        self.vocabulary_hash.get_or_init(|| {
+            let mut hash = Sha256::new();
+            for id in 0..self.vocab_size() as u32 {
+                let bytes = self.token_bytes(id).unwrap_or_default();
+                hash.update((bytes.len() as u32).to_le_bytes());
+                hash.update(bytes);
+            }
+            let hash = hash.finalize();
+            hash[..16]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        })
+    }
+
     /// The ids of a text, and where in the text each comes from. Empty text
     /// has no tokens.
     ///

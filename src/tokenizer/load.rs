@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::OnceLock;
 use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 
@@ -134,6 +135,7 @@ pub(super) fn build(mut source: Source) -> Result<Tokenizer> {
     let end_of_text = added_ids.get(END_OF_TEXT).or(vocab.get(END_OF_TEXT));
     Ok(Tokenizer {
         end_of_text: end_of_text.copied(),
+        vocabulary_hash: OnceLock::new(),
         added: AddedTokens::new(&source.added)?,
         bpe: BPE::builder()
             .vocab_and_merges(vocab, source.merges)

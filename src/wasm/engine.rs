@@ -86,7 +86,7 @@ pub struct ModelInfo {
 pub struct Engine {
     pub(super) scheduler: Scheduler,
     pub(super) states: StateJobs,
-    dtype: Dtype,
+    pub(super) dtype: Dtype,
     /// The model, where it runs from packed weights.
     fast: Option<Rc<crate::engine::Engine>>,
     /// What the header of the packed model needs: `None` where there is none
@@ -305,7 +305,7 @@ pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Erro
         .map_err(|error| Error::Internal(error.to_string()))
 }
 
-fn input(value: JsInput) -> Result<Input, Error> {
+pub(super) fn input(value: JsInput) -> Result<Input, Error> {
     let value = JsValue::from(value);
     if let Some(text) = value.as_string() {
         return Ok(Input::Text(text));
@@ -323,7 +323,7 @@ fn input(value: JsInput) -> Result<Input, Error> {
 /// in JavaScript. Unknown names are looked for here, because
 /// `serde_wasm_bindgen` only asks an object for the names it knows and so never
 /// sees another.
-fn generate_options(value: JsValue) -> Result<GenerateOptions, Error> {
+pub(super) fn generate_options(value: JsValue) -> Result<GenerateOptions, Error> {
     if value.is_null() || value.is_undefined() {
         return Ok(GenerateOptions::default());
     }

@@ -5,9 +5,11 @@
 //! work, yielding to its event loop in between. No call waits for another, and
 //! none calls back, so `&mut self` is never held across either.
 
+pub mod cache;
 pub mod engine;
 pub mod errors;
 pub mod loader;
+pub mod requests;
 pub mod state_files;
 pub mod states;
 #[cfg(target_feature = "atomics")]

@@ -6,7 +6,10 @@
 use super::engine::{Engine, failed, to_value};
 use super::errors;
 use crate::error::{Error, Result};
-use crate::generate::{Continuation, Event, FinishReason, GenerationResult, JobId, Scheduler};
+use crate::generate::rng::RngState;
+use crate::generate::{
+    Continuation, Event, FinishReason, GenerateOptions, GenerationResult, JobId, Scheduler,
+};
 use crate::model::{BlockName, Dtype, KvFormat};
 use crate::state::commands::{Context, with_seed};
 use crate::state::record::{self, Kind};
@@ -19,7 +22,7 @@ use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 /// Version of the arithmetic: with another, keys and values may differ in their
 /// last bits. To be raised whenever a kernel's results change.
-const ARITHMETIC: &str = "1";
+pub(super) const ARITHMETIC: &str = "1";
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
@@ -82,7 +85,7 @@ impl StateJobs {
         };
         scheduler.set_kv_root(BlockName::root(&[&fingerprint]));
         Self {
-            states: States::new(model, fingerprint, scheduler.tokenizer().ok()),
+            states: States::new(model, fingerprint, scheduler.shared_tokenizer()),
             generations: HashMap::new(),
             awaited: HashMap::new(),
             commits: HashMap::new(),
@@ -90,6 +93,14 @@ impl StateJobs {
             next_commit: 1,
         }
     }
+}
+
+/// A generation of a state: its text, and where its random numbers stand
+/// unless the options have a seed.
+pub(super) struct StateRequest {
+    pub tokens: Vec<u32>,
+    pub rng: RngState,
+    pub options: GenerateOptions,
 }
 
 /// Milliseconds since 1970.
@@ -122,24 +133,12 @@ impl Engine {
     /// Continues a state's text, with options in JSON over those of the state.
     #[wasm_bindgen(js_name = addStateGeneration)]
     pub fn add_state_generation(&mut self, id: &str, options: &str) -> Result<JobId> {
-        let changes = serde_json::from_str(options)
-            .map_err(|error| Error::argument("options", error.to_string()))?;
-        let changes = with_seed(changes)?;
+        let asked = self.state_request(id, options)?;
         let states = &self.states.states;
-        let state = states.get(id)?;
-        let head = states.head(id)?;
-        let vocab_size = self.scheduler.model().config().vocab_size;
-        let mut options = head.attributes.options(&changes, vocab_size)?;
-        // Its own seed goes on where it stands; another begins.
-        if !changes.contains_key("seed") {
-            options.seed = None;
-        }
-        let job = self.scheduler.add_continuation(
-            state.tokens.to_vec(),
-            states.root(state),
-            head.revision.rng,
-            &options,
-        )?;
+        let root = states.root(states.get(id)?);
+        let job = self
+            .scheduler
+            .add_continuation(asked.tokens, root, asked.rng, &asked.options)?;
         let begun = super::engine::milliseconds();
         self.states.generations.insert(job, (id.to_owned(), begun));
         Ok(job)
@@ -353,26 +352,53 @@ impl Engine {
         let Some((id, begun)) = self.states.generations.remove(&job) else {
             return Err(Error::Internal("a generation without a state".into()));
         };
-        let info = self.advance(&id, begun, result.finish_reason, continuation);
-        let info = info.and_then(|()| {
-            let mut info = self
-                .states
-                .states
-                .info(&id, self.scheduler.tokenizer().ok())?;
-            info.tokens_evaluated = result.usage.tokens_evaluated;
-            record::to_json(&info)
-        });
-        let (kind, object) = match info {
+        let (kind, object) = match self.continue_state(&id, begun, result, continuation) {
             Err(error) => failed(&error),
             Ok(info) => {
                 let object = JsValue::from(js_sys::Object::new());
                 errors::set(&object, "result", &to_value(result)?);
-                errors::set(&object, "state", &String::from_utf8_lossy(&info)[..].into());
+                errors::set(&object, "state", &info.into());
                 ("continued", object)
             }
         };
         errors::set(&object, "type", &kind.into());
         Ok(object)
+    }
+
+    /// A state's text goes on; the state in JSON.
+    pub(super) fn continue_state(
+        &mut self,
+        id: &str,
+        begun: f64,
+        result: &GenerationResult,
+        continuation: Continuation,
+    ) -> Result<String> {
+        self.advance(id, begun, result.finish_reason, continuation)?;
+        let tokenizer = self.scheduler.tokenizer().ok();
+        let mut info = self.states.states.info(id, tokenizer)?;
+        info.tokens_evaluated = result.usage.tokens_evaluated;
+        Ok(String::from_utf8_lossy(&record::to_json(&info)?).into_owned())
+    }
+
+    /// What a generation of a state is asked for, with options in JSON over
+    /// those of the state.
+    pub(super) fn state_request(&self, id: &str, options: &str) -> Result<StateRequest> {
+        let changes = serde_json::from_str(options)
+            .map_err(|error| Error::argument("options", error.to_string()))?;
+        let changes = with_seed(changes)?;
+        let states = &self.states.states;
+        let head = states.head(id)?;
+        let vocab_size = self.scheduler.model().config().vocab_size;
+        let mut options = head.attributes.options(&changes, vocab_size)?;
+        // Its own seed goes on where it stands; another begins.
+        if !changes.contains_key("seed") {
+            options.seed = None;
+        }
+        Ok(StateRequest {
+            tokens: states.get(id)?.tokens.to_vec(),
+            rng: head.revision.rng,
+            options,
+        })
     }
 
     fn advance(

@@ -24,6 +24,8 @@ export interface CleanUpRow {
   lastUsed: number;
   expires: number | null;
   pinned: boolean;
+  /** Tags may be pinned too. */
+  tags: string[];
 }
 
 /** A prompt's place in the space of meanings. */

@@ -18,6 +18,7 @@ const KINDS = {
   text: [isText, "a string"],
   textOrNull: [(value) => isText(value) || value === null, "a string or null"],
   texts: [(value) => Array.isArray(value) && value.every(isText), "an array of strings"],
+  number: [(value) => typeof value === "number" && Number.isFinite(value) && value >= 0, "a number of at least 0"],
   flag: [(value) => typeof value === "boolean", "true or false"],
   object: [isObject, "an object"],
   count: [(value) => Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff, "a whole number from 0 to 2^32-1"],

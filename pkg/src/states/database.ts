@@ -7,7 +7,7 @@
 import { Connection, done } from "../store/connection.js";
 import { applyCommit, COMMIT_STORES, ownCommit, type Commit, type CommitOutcome } from "./commit.js";
 import { hasTextId, readBytes, readRecord, readState, type StoredRecord, type StoredState } from "./records.js";
-import { openDatabase } from "./schema.js";
+import { openStates } from "./schema.js";
 
 export type { Commit, CommitOutcome, StoredRecord, StoredState };
 
@@ -68,7 +68,7 @@ export interface StateDatabase {
  * written it, with `storage-error` where it cannot be used.
  */
 export async function openStateDatabase(name: string): Promise<StateDatabase> {
-  const connection = new Connection(() => openDatabase(name));
+  const connection = new Connection(() => openStates(name));
   await connection.run(["states"], "readonly", async () => undefined);
   return new IndexedDbStates(connection);
 }

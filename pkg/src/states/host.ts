@@ -10,8 +10,8 @@ import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors
 import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
 import { StateChannel } from "./channel.js";
 import { CleanUpClock } from "./clean-up.js";
+import { write, writeKept } from "./continuing.js";
 import { openStateDatabase, type StateDatabase } from "./database.js";
-import { saveDrafts } from "./drafts.js";
 import { exportStates, importStates } from "./files.js";
 import { toJson, toStateInfo } from "./json.js";
 import { StateLocks } from "./locks.js";
@@ -87,7 +87,7 @@ export class StateHost {
         await this.#delete(opened, args.ids, signal);
         return null;
       case "generate":
-        return this.#generate(opened, args.id, toJson(args.options), signal, onEvent as (chunk: GenerationChunk) => void);
+        return this.#generate(opened, args, signal, onEvent as (chunk: GenerationChunk) => void);
       case "merge":
         return this.#merge(opened, args.command, args.evaluate, signal);
       case "diff":
@@ -116,6 +116,12 @@ export class StateHost {
       case "watch":
         return this.#watch(signal, onEvent as (event: StatesEvent) => void);
     }
+  }
+
+  /** What decides the answer to a state's generation, as the engine's JSON. */
+  async describe(id: string, options: string): Promise<string> {
+    await this.#open();
+    return this.#environment.engine().describeStateGeneration(id, options);
   }
 
   #open(): Promise<Opened> {
@@ -315,38 +321,25 @@ export class StateHost {
 
   async #generate(
     opened: Opened,
-    id: string,
-    options: string,
+    { id, options: given, kept }: StateRequests["generate"]["args"],
     signal: AbortSignal,
     onChunk: (chunk: GenerationChunk) => void,
   ): Promise<Answer<"generate">> {
-    const { shelf } = opened;
+    const environment = this.#environment;
+    const options = toJson(given);
     return this.#asWriter(opened, [id], signal, async () => {
-      await shelf.fetchBlocks(id);
-      const job = this.#environment.engine().addStateGeneration(id, options);
-      const saving = saveDrafts(() => shelf.saveDraft(id, job), this.#settings.saveIntervalMs);
-      let event: EngineEvent;
-      try {
-        event = await this.#environment.run(job, signal, (chunk) => {
-          onChunk(chunk);
-          saving.touch();
-        });
-        await saving.end();
-      } catch (error) {
-        await saving.end();
-        // The draft of an engine that has crashed is all there is.
-        if (toCacherError(error).code !== "engine-crashed") await shelf.dropDraft(id);
-        throw error;
-      }
-      if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
-      const { tokensEvaluated } = toStateInfo(event.state);
+      const { result, state } =
+        kept === null
+          ? await write({ environment, shelf: opened.shelf, saveIntervalMs: this.#settings.saveIntervalMs }, id, options, signal, onChunk)
+          : writeKept(environment, id, options, kept, onChunk);
+      const { tokensEvaluated } = toStateInfo(state);
       try {
         await this.#commit(opened, [id]);
       } catch (error) {
         // The text is there, and `saved` says that it is not stored.
         if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
       }
-      return { ...event.result, state: { ...this.#info(id), tokensEvaluated } };
+      return { ...result, state: { ...this.#info(id), tokensEvaluated } };
     });
   }
 

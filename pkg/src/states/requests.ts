@@ -2,6 +2,7 @@
  * What the client asks of the host about states, and the answers, typed once.
  */
 
+import type { Kept } from "../cache/requests.js";
 import type {
   CleanUpPolicy,
   EngineOptions,
@@ -38,7 +39,12 @@ export interface StateRequests {
   write: { args: { id: string; command: StateCommand; evaluate: boolean }; value: unknown; event: never };
   fork: { args: { command: StateCommand }; value: StateInfo[]; event: never };
   delete: { args: { ids: string[] }; value: null; event: never };
-  generate: { args: { id: string; options: EngineOptions }; value: StateGenerationResult; event: GenerationChunk };
+  /** `kept`: an answer to write on with, if the request is still the same. */
+  generate: {
+    args: { id: string; options: EngineOptions; kept: Kept | null };
+    value: Omit<StateGenerationResult, "cache">;
+    event: GenerationChunk;
+  };
   merge: { args: { command: StateCommand; evaluate: boolean }; value: StateInfo; event: never };
   diff: { args: { a: string; b: string; distributions: boolean }; value: StateDiff; event: never };
   compare: { args: { a: string; b: string }; value: StateComparison; event: never };

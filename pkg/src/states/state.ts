@@ -6,7 +6,10 @@
 
 import { requireKnown, toTokenIds } from "../arguments.js";
 import { CacherError } from "../errors.js";
-import { emptyResult, Generation } from "../generation.js";
+import { computedLabel } from "../cache/answers.js";
+import type { ExplainedGeneration, StateGeneration } from "../cache/generation-cache.js";
+import { abortedResult, type Generation } from "../generation.js";
+import { Streaming } from "../streaming.js";
 import type {
   AppendOptions,
   CallOptions,
@@ -15,6 +18,7 @@ import type {
   ExportOptions,
   ForkOptions,
   GenerateOptions,
+  GenerationChunk,
   HistoryEntry,
   Input,
   RollbackTarget,
@@ -74,16 +78,25 @@ export class State {
    * given. Aborted, the state keeps what was made.
    */
   generate(options: GenerateOptions = {}): Generation<StateGenerationResult> {
-    const { signal, ...engineOptions } = options;
-    return new Generation<StateGenerationResult>(
-      (onChunk, abort) =>
-        this.#line.ask("generate", { id: this.id, options: engineOptions }, { signal: abort, onEvent: onChunk, onAbort: "finish" }),
+    const generation: StateGeneration = {
+      id: this.id,
+      options,
+      run: (engineOptions, kept, onEvent, signal) =>
+        this.#line.ask("generate", { id: this.id, options: engineOptions, kept }, { signal, onEvent, onAbort: "finish" }),
+    };
+    return new Streaming<GenerationChunk, StateGenerationResult>(
+      (onChunk, abort) => this.#states.cache.generateState(generation, onChunk, abort),
+      options.signal,
       async () => {
         const state = await this.info();
-        return { ...emptyResult(state.rng.seed), state };
+        return { ...abortedResult(state.rng.seed), state, cache: computedLabel(null) };
       },
-      signal,
     );
+  }
+
+  /** What the cache would look for to answer `generate` with these options: its key, and what it is made of. */
+  async explainGeneration(options: GenerateOptions = {}): Promise<ExplainedGeneration> {
+    return this.#states.cache.explainState(this.id, options);
   }
 
   /** Adds text or tokens at the end. Aborted once it has begun, it has added them, and the model has not read them all. */

@@ -3,6 +3,7 @@
  */
 
 import { requireKnown, toTokenIds } from "../arguments.js";
+import type { GenerationCache } from "../cache/generation-cache.js";
 import type { CallSettings, Client } from "../client.js";
 import { abortError, CacherError, toCacherError } from "../errors.js";
 import type {
@@ -80,14 +81,17 @@ export class States {
   /** What an engine that is started anew does not know. */
   readonly #watches = new Set<() => void>();
   #cleanUp: CleanUpPolicy | null | undefined;
+  /** @internal */
+  readonly cache: GenerationCache;
 
   /** @internal */
-  constructor(client: Client) {
+  constructor(client: Client, cache: GenerationCache) {
     this.#line = new StateLine(client);
-    client.onrestart = () => {
+    this.cache = cache;
+    client.onrestart(() => {
       if (this.#cleanUp !== undefined) this.#line.ask("setCleanUp", { policy: this.#cleanUp }).catch(() => undefined);
       for (const watch of this.#watches) watch();
-    };
+    });
   }
 
   /** A new state of a text. */

@@ -12,15 +12,18 @@ export type Work<T> = (transaction: IDBTransaction, repeated: boolean) => Promis
 
 export class Connection {
   readonly #open: () => Promise<IDBDatabase>;
+  readonly #durability: IDBTransactionDurability;
   #handle: Promise<IDBDatabase> | undefined;
   #closed = false;
 
-  constructor(open: () => Promise<IDBDatabase>) {
+  /** `durability` of what is written: `"relaxed"` is faster, and may lose the last moments where the device loses power. */
+  constructor(open: () => Promise<IDBDatabase>, durability: IDBTransactionDurability = "strict") {
     this.#open = open;
+    this.#durability = durability;
   }
 
   /**
-   * Runs one transaction and waits until it is durable. WebKit sometimes loses
+   * Runs one transaction and waits until it is written. WebKit sometimes loses
    * the connection under a page, and clearing a site's data closes it in every
    * browser; the handle is then dead for good, so a new one is opened and the
    * work repeated, once.
@@ -30,7 +33,8 @@ export class Connection {
       let handle: Promise<IDBDatabase> | undefined;
       try {
         handle = this.#connect();
-        return await transact(await handle, stores, mode, (transaction) => work(transaction, attempt > 0));
+        const transaction = (await handle).transaction(stores, mode, { durability: this.#durability });
+        return await settled(transaction, () => work(transaction, attempt > 0));
       } catch (error) {
         if (!isLoss(error) || attempt > 0 || this.#closed) throw storageError(error);
         this.#drop(handle);
@@ -80,17 +84,11 @@ export function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-async function transact<T>(
-  database: IDBDatabase,
-  stores: readonly string[],
-  mode: IDBTransactionMode,
-  work: (transaction: IDBTransaction) => Promise<T>,
-): Promise<T> {
-  const transaction = database.transaction(stores, mode, { durability: "strict" });
+async function settled<T>(transaction: IDBTransaction, work: () => Promise<T>): Promise<T> {
   const committed = finished(transaction);
   committed.catch(() => undefined);
   try {
-    const value = await work(transaction);
+    const value = await work();
     await committed;
     return value;
   } catch (error) {

@@ -1,0 +1,253 @@
+/**
+ * Memory and the layers behind it as one place: read through with promotion,
+ * written back.
+ *
+ * Memory is the core's. What a layer gives is checked by the core before it
+ * counts; what it refuses is deleted there, and the next layer is asked.
+ * A layer that fails is passed over: nothing here rejects because of one.
+ */
+
+import type { LocalLayer } from "../cache-layers/layer.js";
+import type { OpenedLayer } from "../cache-layers/open.js";
+import { toCacherError } from "../errors.js";
+import { isKey } from "./channel.js";
+import { Found, type Core, type CoreStatics, type NewEntry } from "./core.js";
+import type { CacheEntry, Invalidation } from "./types.js";
+
+/** What layers do for a request is wanted by all who wait for it, so none may end it. */
+const NEVER = new AbortController().signal;
+
+export interface Hit {
+  /** Expired, and given while it is computed anew. */
+  stale: boolean;
+  /** To be computed anew before it expires. */
+  due: boolean;
+  layer: string;
+  entry: CacheEntry;
+  value: string | Uint8Array;
+}
+
+export interface FindSettings {
+  stale: boolean;
+  /** As a use, and in the figures. */
+  count: boolean;
+}
+
+export class Tiers {
+  readonly #core: Core;
+  readonly #statics: CoreStatics;
+  readonly #tiers: readonly OpenedLayer[];
+  readonly #onRejected: (layer: string, key: string, reason: string) => void;
+
+  constructor(
+    core: Core,
+    statics: CoreStatics,
+    tiers: readonly OpenedLayer[],
+    onRejected: (layer: string, key: string, reason: string) => void,
+  ) {
+    this.#core = core;
+    this.#statics = statics;
+    this.#tiers = tiers;
+    this.#onRejected = onRejected;
+  }
+
+  get all(): readonly OpenedLayer[] {
+    return this.#tiers;
+  }
+
+  /** Those that keep facts. */
+  get local(): { name: string; local: LocalLayer }[] {
+    return this.#tiers.flatMap(({ name, local }) => (local === undefined ? [] : [{ name, local }]));
+  }
+
+  async find(key: string, settings: FindSettings): Promise<Hit | undefined> {
+    const found = this.#core.find(key, Date.now(), Math.random(), settings.stale, settings.count);
+    return found === Found.Miss ? this.#findBehind(key, this.#tiers, settings) : this.#hit(found, "memory");
+  }
+
+  /** Once more, in memory and on this device, after a miss. */
+  async findAgain(key: string): Promise<Hit | undefined> {
+    const found = this.#core.find(key, Date.now(), 0, false, false);
+    if (found !== Found.Miss) return this.#hit(found, "memory");
+    return this.#findBehind(key, this.#tiers.filter(({ local }) => local !== undefined), { stale: false, count: false });
+  }
+
+  async #findBehind(key: string, tiers: readonly OpenedLayer[], settings: FindSettings): Promise<Hit | undefined> {
+    for (const [index, tier] of tiers.entries()) {
+      const bytes = await tier.layer.get(key, NEVER, !settings.count);
+      if (bytes === undefined) continue;
+      const hit = this.#admit(key, bytes, tier, settings);
+      if (hit === "refused") void tier.layer.delete([key], NEVER);
+      else if (hit !== undefined) {
+        void this.#write(key, hit.entry, this.#core.foundRecord(), tiers.slice(0, index));
+        return hit;
+      }
+    }
+    return undefined;
+  }
+
+  /** A record that another tab has sent. */
+  take(key: string, record: Uint8Array, settings: Pick<FindSettings, "stale">): Hit | undefined {
+    const hit = this.#admit(key, record, undefined, settings);
+    return hit === "refused" ? undefined : hit;
+  }
+
+  /** Puts a new entry into memory; `written` once it is in all layers too. */
+  put(entry: NewEntry, value: string | Uint8Array, vector: Float32Array | undefined): {
+    entry: CacheEntry;
+    record: Uint8Array;
+    written: Promise<void>;
+  } {
+    this.#core.insert(JSON.stringify(entry), value, vector, Date.now(), Math.random());
+    const facts = this.#entry();
+    const record = this.#core.foundRecord();
+    const { semantic } = entry;
+    const written = this.#write(entry.key, facts, record, this.#tiers).then(async () => {
+      if (semantic === null || vector === undefined) return;
+      for (const { local } of this.local) await local.setVector?.({ key: entry.key, ...semantic, vector }).catch(() => undefined);
+    });
+    return { entry: facts, record, written };
+  }
+
+  /** Takes a record as it is into memory and all layers; its key. Error: `invalid-cache-record`. */
+  async adopt(record: Uint8Array): Promise<string> {
+    const { key } = JSON.parse(this.#statics.inspect(record)) as CacheEntry;
+    const found = this.#core.admit(key, record, "import", Date.now(), Math.random(), true);
+    if (found !== Found.Miss) await this.#write(key, this.#entry(), record, this.#tiers);
+    return key;
+  }
+
+  /** From everywhere. */
+  async delete(keys: readonly string[]): Promise<void> {
+    this.#core.delete([...keys]);
+    await Promise.all(this.#tiers.map(({ layer }) => layer.delete(keys, NEVER)));
+  }
+
+  async clear(remote: boolean): Promise<void> {
+    this.#core.clear();
+    for (const { layer, local } of this.#tiers) {
+      if (remote || local !== undefined) await layer.clear(NEVER);
+    }
+  }
+
+  /** Keys, in all layers, of the entries that are meant. */
+  async matching(invalidation: Invalidation): Promise<string[]> {
+    const now = Date.now();
+    const keys = new Set(this.#core.matching(JSON.stringify(invalidation), now));
+    for (const { layer, local, secret } of this.#tiers) {
+      if (local !== undefined) {
+        for (const entry of await this.#factsOf(local)) if (isMeant(entry, invalidation, now)) keys.add(entry.key);
+        continue;
+      }
+      // A server knows keys alone, so each record has to be looked into.
+      for await (const batch of layer.keys(NEVER)) {
+        for (const key of batch.filter(isKey)) {
+          const entry = this.#inspect(await layer.get(key, NEVER), secret);
+          if (entry !== undefined && isMeant(entry, invalidation, now)) keys.add(key);
+        }
+      }
+    }
+    return [...keys];
+  }
+
+  /** Facts of all entries in memory and on this device. */
+  async entries(): Promise<CacheEntry[]> {
+    const entries = new Map<string, CacheEntry>();
+    for (const entry of JSON.parse(this.#core.entries()) as CacheEntry[]) entries.set(entry.key, entry);
+    for (const { name, local } of this.local) {
+      for (const stored of await this.#factsOf(local)) {
+        const known = entries.get(stored.key);
+        entries.set(stored.key, {
+          ...(known ?? stored),
+          lastUsed: Math.max(stored.lastUsed, known?.lastUsed ?? 0),
+          hits: Math.max(stored.hits, known?.hits ?? 0),
+          pinned: stored.pinned || known?.pinned === true,
+          layers: [...(known?.layers ?? []), name],
+        });
+      }
+    }
+    return [...entries.values()];
+  }
+
+  /** Everything that is in memory or on this device, as records. */
+  async *records(): AsyncGenerator<Uint8Array> {
+    for (const { key } of await this.entries()) {
+      if (this.#core.find(key, Date.now(), 0, true, false) !== Found.Miss) {
+        yield this.#core.foundRecord();
+        continue;
+      }
+      for (const { layer, local, secret } of this.#tiers) {
+        const bytes = local === undefined ? undefined : await layer.get(key, NEVER);
+        if (bytes === undefined || this.#inspect(bytes, secret) === undefined) continue;
+        yield bytes;
+        break;
+      }
+    }
+  }
+
+  async #factsOf(local: LocalLayer): Promise<CacheEntry[]> {
+    const facts: CacheEntry[] = [];
+    try {
+      for await (const batch of local.entries(NEVER)) facts.push(...batch);
+    } catch {
+      // Its health says so; what there is of it is told.
+    }
+    return facts;
+  }
+
+  #admit(key: string, bytes: Uint8Array, tier: OpenedLayer | undefined, { stale }: Pick<FindSettings, "stale">): Hit | "refused" | undefined {
+    const name = tier?.name ?? "other-tab";
+    try {
+      const record = verified(this.#statics, bytes, tier?.secret);
+      const found = this.#core.admit(key, record, name, Date.now(), Math.random(), stale);
+      if (found === Found.Miss) return undefined;
+      return this.#hit(found, name);
+    } catch (error) {
+      const { code, message } = toCacherError(error);
+      if (code !== "invalid-cache-record") throw error;
+      this.#onRejected(name, key, message);
+      return "refused";
+    }
+  }
+
+  #inspect(bytes: Uint8Array | undefined, secret: string | null): CacheEntry | undefined {
+    if (bytes === undefined) return undefined;
+    try {
+      return JSON.parse(this.#statics.inspect(verified(this.#statics, bytes, secret))) as CacheEntry;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #hit(found: number, layer: string): Hit {
+    return {
+      stale: found === Found.Stale,
+      due: found === Found.Due,
+      layer,
+      entry: this.#entry(),
+      value: this.#core.foundValue(),
+    };
+  }
+
+  #entry(): CacheEntry {
+    return JSON.parse(this.#core.foundEntry()) as CacheEntry;
+  }
+
+  async #write(key: string, entry: CacheEntry, record: Uint8Array, tiers: readonly OpenedLayer[]): Promise<void> {
+    const writes = tiers.map(({ layer, secret }) => layer.set(key, secret === null ? record : this.#statics.sign(record, secret), entry, NEVER));
+    await Promise.all(writes);
+  }
+}
+
+function verified(statics: CoreStatics, bytes: Uint8Array, secret: string | null | undefined): Uint8Array {
+  return secret === null || secret === undefined ? bytes : statics.verify(bytes, secret);
+}
+
+function isMeant(entry: CacheEntry, { keys, tags, model, olderThanMs }: Invalidation, now: number): boolean {
+  return (
+    (keys === undefined || keys.includes(entry.key)) &&
+    (tags === undefined || tags.some((tag) => entry.tags.includes(tag))) &&
+    (model === undefined || entry.model === model) &&
+    (olderThanMs === undefined || now - entry.created > olderThanMs)
+  );
+}

@@ -1,0 +1,172 @@
+/** The response cache around a model, the small one, in Node. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Cacher } from "../dist/node.js";
+
+const MODEL = new URL("../../www/models/tiny-gpt2/", import.meta.url);
+const PROMPT = "The bridge over the river";
+const OPTIONS = { maxTokens: 24, seed: 7, temperature: 0.8 };
+
+async function load(t, cache, states = { persist: false }) {
+  const cacher = await Cacher.load({ model: MODEL, cache, states });
+  t.after(() => cacher.dispose());
+  return cacher;
+}
+
+async function read(generation) {
+  const chunks = [];
+  for await (const chunk of generation) chunks.push(chunk);
+  return { chunks, ...(await generation.result) };
+}
+
+/** What an answer says, whenever it was computed. */
+const said = ({ text, tokens, promptTokens, finishReason, stopSequence, seed }) => ({ text, tokens, promptTokens, finishReason, stopSequence, seed });
+
+test("a request that is repeated is answered with the same chunks, and nothing is computed", async (t) => {
+  const cacher = await load(t, true);
+  const first = await read(cacher.generate(PROMPT, OPTIONS));
+  const second = await read(cacher.generate(PROMPT, OPTIONS));
+  assert.equal(first.cache.hit, false);
+  assert.equal(second.cache.hit, "exact");
+  assert.equal(second.cache.layer, "memory");
+  assert.ok(second.cache.savedMs > 0);
+  assert.deepEqual(said(second), said(first));
+  assert.deepEqual(second.chunks, first.chunks);
+  assert.deepEqual(second.timings, first.timings);
+  assert.equal(second.usage.tokensEvaluated, 0);
+  const stats = await cacher.cache.stats();
+  assert.equal(stats.savedTokens, 24);
+  assert.deepEqual(stats.models.map(({ model, hits }) => [model, hits]), [[cacher.model.sha256, 1]]);
+});
+
+test("the cached text is the uncached one", async (t) => {
+  const [cached, plain] = [await load(t, true), await load(t, false)];
+  for (const options of [OPTIONS, { maxTokens: 40, temperature: 0 }, { ...OPTIONS, stop: [" the"], maxTokens: 60 }, { ...OPTIONS, maxTokens: 0 }]) {
+    const expected = said(await plain.generate(PROMPT, options).result);
+    await cached.generate(PROMPT, options).result;
+    const hit = await cached.generate(PROMPT, options).result;
+    assert.equal(hit.cache.hit, "exact");
+    assert.deepEqual(said(hit), { ...expected, seed: hit.seed });
+  }
+});
+
+test("requests that mean the same share an answer, others do not", async (t) => {
+  const cacher = await load(t, true);
+  await cacher.generate(PROMPT, OPTIONS).result;
+  const { ids } = await cacher.tokenize(PROMPT);
+  for (const [prompt, options] of [
+    [PROMPT, { temperature: 0.8, seed: 7n, maxTokens: 24, topK: 50, topP: 1 }],
+    [ids, { ...OPTIONS, topK: undefined }],
+    [[...ids], { ...OPTIONS, cachePrompt: false, promptLookupNumTokens: 4 }],
+  ]) {
+    assert.equal((await cacher.generate(prompt, options).result).cache.hit, "exact");
+  }
+  for (const options of [{ ...OPTIONS, seed: 8 }, { ...OPTIONS, maxTokens: 23 }, { ...OPTIONS, topK: 49 }]) {
+    assert.equal((await cacher.generate(PROMPT, options).result).cache.hit, false);
+  }
+  const { json, reproducible, key } = await cacher.cache.explainGeneration(PROMPT, OPTIONS);
+  assert.ok(reproducible);
+  assert.deepEqual(JSON.parse(json).prompt, [...ids]);
+  assert.equal((await cacher.generate(PROMPT, OPTIONS).result).cache.key, key);
+});
+
+test("chance is not kept unless that is asked for", async (t) => {
+  const cacher = await load(t, true);
+  const options = { maxTokens: 12, temperature: 1 };
+  const free = await cacher.generate(PROMPT, options).result;
+  assert.equal(free.cache.key, null);
+  assert.equal((await cacher.cache.entries()).total, 0);
+  const kept = await cacher.generate(PROMPT, { ...options, cache: true }).result;
+  const again = await cacher.generate(PROMPT, { ...options, cache: true }).result;
+  assert.equal(again.cache.hit, "exact");
+  assert.deepEqual(said(again), said(kept));
+});
+
+test("without a word in `load`, only requests that ask use the cache; with `false`, none can", async (t) => {
+  const [quiet, none] = [await load(t, undefined), await load(t, false)];
+  await quiet.generate(PROMPT, OPTIONS).result;
+  assert.equal((await quiet.cache.entries()).total, 0);
+  await quiet.generate(PROMPT, { ...OPTIONS, cache: true }).result;
+  assert.equal((await quiet.generate(PROMPT, { ...OPTIONS, cache: "only" }).result).cache.hit, "exact");
+  await assert.rejects(quiet.generate("other", { ...OPTIONS, cache: "only" }).result, { code: "not-cached" });
+  await assert.rejects(none.generate(PROMPT, { ...OPTIONS, cache: true }).result, { code: "invalid-argument" });
+  assert.equal((await none.generate(PROMPT, OPTIONS).result).cache.key, null);
+  await assert.rejects(quiet.generate(PROMPT, { cache: "sometimes" }).result, { code: "invalid-argument" });
+});
+
+test("equal requests at once are computed once, each with all chunks", async (t) => {
+  const cacher = await load(t, true);
+  const answers = await Promise.all(Array.from({ length: 4 }, () => read(cacher.generate(PROMPT, OPTIONS))));
+  for (const answer of answers) assert.deepEqual([answer.chunks.map(({ text }) => text).join(""), said(answer)], [answers[0].text, said(answers[0])]);
+  assert.equal(answers.filter(({ cache }) => cache.shared).length, 3);
+  assert.equal((await cacher.cache.stats()).sets, 1);
+});
+
+test("who leaves a shared generation has what was made; the others have all", async (t) => {
+  const cacher = await load(t, true);
+  const options = { ...OPTIONS, maxTokens: 200 };
+  const [first, second] = [cacher.generate(PROMPT, options), cacher.generate(PROMPT, options)];
+  for await (const _ of first) break;
+  const [left, whole] = await Promise.all([first.result, second.result]);
+  assert.equal(left.finishReason, "aborted");
+  assert.ok(left.tokens.length >= 1 && whole.text.startsWith(left.text));
+  assert.notEqual(whole.finishReason, "aborted");
+  assert.equal((await cacher.generate(PROMPT, options).result).cache.hit, "exact");
+});
+
+test("an aborted generation is not kept", async (t) => {
+  const cacher = await load(t, true);
+  const generation = cacher.generate(PROMPT, { ...OPTIONS, maxTokens: 500 });
+  for await (const _ of generation) break;
+  assert.equal((await generation.result).finishReason, "aborted");
+  assert.equal((await cacher.cache.entries()).total, 0);
+});
+
+test("a state is written on with what is kept, exactly as if it were computed", async (t) => {
+  const cacher = await load(t, true);
+  const [one, two, three] = [await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT })];
+  const { key } = await one.explainGeneration({ maxTokens: 16 });
+  const first = await read(one.generate({ maxTokens: 16 }));
+  assert.equal(first.cache.key, key);
+  const second = await read(two.generate({ maxTokens: 16 }));
+  const plain = await read(three.generate({ maxTokens: 16, cache: false }));
+  assert.deepEqual([first.cache.hit, second.cache.hit, plain.cache.key], [false, "exact", null]);
+  assert.deepEqual(second.chunks, first.chunks);
+  for (const answer of [second, plain]) assert.deepEqual(said(answer), said(first));
+  for (const state of [two, three]) {
+    assert.equal(await state.text(), await one.text());
+    assert.deepEqual((await state.info()).rng, (await one.info()).rng);
+  }
+  // And what comes next is the same too.
+  const next = await Promise.all([one, two, three].map((state) => state.generate({ maxTokens: 8, cache: false }).result));
+  assert.deepEqual(next.map(({ text }) => text), Array(3).fill(next[0].text));
+  // A plain generation from the same seed asks the same.
+  const asked = await cacher.generate(PROMPT, { maxTokens: 16, seed: 0 }).result;
+  assert.equal(asked.cache.hit, "exact");
+});
+
+test("kept generations are told as text, and expire", async (t) => {
+  const cacher = await load(t, { ttlJitter: 0 });
+  const { text } = await cacher.generate(PROMPT, { ...OPTIONS, cacheTtl: 50, tags: ["t"] }).result;
+  const { items } = await cacher.cache.entries({ tags: ["t"] });
+  assert.equal(items.length, 1);
+  assert.deepEqual([items[0].title, items[0].kind, items[0].tokens], [PROMPT, "generation", 24]);
+  assert.equal((await cacher.cache.entry(items[0].key)).value, text);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal((await cacher.generate(PROMPT, OPTIONS).result).cache.hit, false);
+});
+
+test("warming computes what is not there", async (t) => {
+  const cacher = await load(t, true);
+  await cacher.generate("one", OPTIONS).result;
+  const steps = [];
+  const requests = ["one", "two", "three"].map((prompt) => ({ prompt, options: OPTIONS }));
+  const counts = await cacher.cache.warm([...requests, { prompt: "x", options: { topP: 5 } }], { concurrency: 2, onProgress: (progress) => steps.push(progress) });
+  assert.deepEqual(counts, { computed: 2, present: 1, failed: 1 });
+  assert.deepEqual(steps.at(-1), { total: 4, ...counts });
+  assert.equal((await cacher.generate("three", OPTIONS).result).cache.hit, "exact");
+  const stopped = new AbortController();
+  stopped.abort();
+  await assert.rejects(cacher.cache.warm(requests, { signal: stopped.signal }), { code: "aborted" });
+});
