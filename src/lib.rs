@@ -9,7 +9,6 @@
 //! | [`engine`] | GPT-2 fast: packed weights, hand-written kernels, threads |
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
-//! | [`cache`] | answers that need not be computed twice |
 //! | [`state`] | texts with a history: fork, merge, rewind, keep |
 //! | [`cache`] | answers kept, so that none is computed twice |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |

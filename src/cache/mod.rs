@@ -10,7 +10,8 @@
 //! | `memory` | answers in memory: order, limits, expiry, pins |
 //! | `refresh` | which are computed anew before they expire |
 //! | `invalidation`, `clean_up` | which are to be deleted, here and in other layers |
-//! | `semantic`, `guards` (`numerals`, `phrases`, `wording`) | which prompt means the same; what speaks against it |
+//! | `semantic`, `guards` | which prompt means the same |
+//! | `wording`, `phrases`, `numerals` | what a prompt says, for the guards |
 //! | `metrics`, `latency`, `events`, `prometheus` | what happened |
 //! | `settings`, `core` | all of it behind one type |
 

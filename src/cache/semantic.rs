@@ -53,10 +53,6 @@ impl SemanticIndex {
         }
     }
 
-    pub fn threshold(&self) -> f32 {
-        self.threshold
-    }
-
     pub fn set_threshold(&mut self, threshold: f32) {
         self.threshold = threshold;
     }

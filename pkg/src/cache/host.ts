@@ -103,6 +103,7 @@ export class CacheHost {
     this.#subjects = new Subjects(this.#statics, environment);
     this.#semantics = new Semantics(this.#core, this.#tiers, environment.embed);
     this.#upkeep = new Upkeep(this.#core, this.#statics, this.#tiers, this.#journal, settings);
+    this.#tiers.open();
   }
 
   async answer({ name, args }: CacheRequestMessage, signal: AbortSignal, onEvent: (event: never) => void): Promise<Value<CacheRequestName>> {

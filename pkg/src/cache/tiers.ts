@@ -17,6 +17,9 @@ import type { CacheEntry, Invalidation } from "./types.js";
 /** What layers do for a request is wanted by all who wait for it, so none may end it. */
 const NEVER = new AbortController().signal;
 
+/** Of no request. */
+const NO_KEY = "0".repeat(64);
+
 export interface Hit {
   /** Expired, and given while it is computed anew. */
   stale: boolean;
@@ -60,6 +63,11 @@ export class Tiers {
   /** Those that keep facts. */
   get local(): { name: string; local: LocalLayer }[] {
     return this.#tiers.flatMap(({ name, local }) => (local === undefined ? [] : [{ name, local }]));
+  }
+
+  /** Has local layers open what they open when they are first asked, which takes longer than the asking. */
+  open(): void {
+    for (const { layer, local } of this.#tiers) if (local !== undefined) void layer.get(NO_KEY, NEVER, true);
   }
 
   async find(key: string, settings: FindSettings): Promise<Hit | undefined> {

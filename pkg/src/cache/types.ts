@@ -193,7 +193,7 @@ export interface CacheOptions {
    * with this as beta, up to 100; 1 is the paper's optimum). `0`: off. Default: 0.
    */
   earlyRefresh?: number;
-  /** Values of at least this many bytes are compressed (LZ4) where that makes them smaller; `0`: none. Default: 1,024. */
+  /** Values of at least this many bytes are compressed (LZ4) where that makes them smaller; `0`: none. Default: 4,096. */
   compressOver?: number;
   /** Entries with any of these tags are pinned. Default: none. */
   pinnedTags?: readonly string[];

@@ -2,8 +2,7 @@
 //! pairs that nothing was chosen by.
 
 use cacher_semantic::{Pairs, Tally, embed, scheduler};
-use cacher_wasm::cache::semantic::SemanticIndex;
-use cacher_wasm::cache::semantic::DEFAULT_THRESHOLD;
+use cacher_wasm::cache::semantic::{DEFAULT_THRESHOLD, SemanticIndex};
 
 fn key(n: usize) -> [u8; 32] {
     let mut key = [0; 32];

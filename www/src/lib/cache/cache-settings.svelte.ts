@@ -20,7 +20,7 @@ export const cacheRanges = {
   staleSeconds: { min: 0, max: 31_536_000, step: 1, initial: 0 },
   ttlJitter: { min: 0, max: 1, step: 0.05, initial: 0.1 },
   earlyRefresh: { min: 0, max: 4, step: 0.1, initial: 0 },
-  compressOver: { min: 0, max: 1_000_000, step: 1, initial: 1024 },
+  compressOver: { min: 0, max: 1_000_000, step: 1, initial: 4096 },
   threshold: { min: 0, max: 1, step: 0.01, initial: 0.6 },
 } as const satisfies Record<string, Range>;
 
