@@ -128,10 +128,11 @@ test("a write that found no room takes nothing from reading", async () => {
   assert.deepEqual(told, ["error: full", "hit"]);
 });
 
-test("something else than bytes is rejected, and says nothing of the layer", async () => {
+test("something else than bytes is rejected and deleted, and says nothing of the layer", async () => {
   for (const wrong of ["text", null, 7, [1, 2], { length: 1 }]) {
-    const { guarded, get, told } = guard(() => wrong);
+    const { guarded, get, told, calls } = guard(() => wrong);
     assert.equal(await get(), undefined);
+    assert.deepEqual(calls, ["get", "delete"]);
     assert.deepEqual(told, ["rejected: the layer gave something else than bytes"]);
     assert.equal(guarded.health.health, "ok");
   }

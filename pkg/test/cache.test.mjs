@@ -12,6 +12,12 @@ async function open(t, options = {}) {
 
 const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+function deferred() {
+  let settle;
+  const promise = new Promise((resolve, reject) => (settle = { resolve, reject }));
+  return { promise, ...settle };
+}
+
 /** A function that counts its calls and waits to be let go. */
 function gate(value = "answer") {
   const gate = { calls: 0, signals: [] };
@@ -119,6 +125,26 @@ test("waiters with one signal end the work together", async (t) => {
   both.abort();
   for (const call of calls) await assert.rejects(call, { code: "aborted" });
   assert.equal(slow.signals[0].aborted, true);
+});
+
+test("who leaves while layers are asked leaves nothing behind", async (t) => {
+  const asked = deferred();
+  const nothing = async () => undefined;
+  const slow = { set: nothing, delete: nothing, clear: nothing, async *keys() {} };
+  const gone = deferred();
+  slow.get = async () => {
+    asked.resolve();
+    return gone.promise;
+  };
+  const cache = await open(t, { layers: [{ kind: "custom", name: "slow", layer: slow }] });
+  const stop = new AbortController();
+  const first = cache.fetch("q", () => "first", { signal: stop.signal });
+  await asked.promise;
+  stop.abort();
+  await assert.rejects(first, { code: "aborted" });
+  gone.resolve(undefined);
+  const second = await cache.fetch("q", () => "second");
+  assert.deepEqual([second.value, second.cache.shared], ["second", false]);
 });
 
 test("an error goes to all who wait, as it is, and is not kept", async (t) => {

@@ -22,6 +22,7 @@ import {
   startModel,
   untilStored,
   untilTold,
+  untilWaiting,
 } from "./lib/cached.mjs";
 import { openLibrary, serveLibrary } from "./lib/library.mjs";
 import { waitUntil } from "./lib/wait.mjs";
@@ -200,6 +201,18 @@ test("after a crash of the engine the cache has what it has stored, and who list
   await untilTold(page, { type: "hit", layer: "memory", key: first.cache.key });
   const { entries, health } = await layerStats(page, "localstorage");
   assert.deepEqual([entries, health], [1, "ok"]);
+});
+
+test("where the engine of the tab that computes crashes, one that waits computes instead", LIMIT, async () => {
+  const { context, page } = await openCache(browser, server, { waitMs: TIMEOUT_MS });
+  const { page: tab } = await openCache(context, server, { waitMs: TIMEOUT_MS });
+  await page.evaluate(() => cached.begin("q"));
+  await waitUntil(async () => (await computed(page)).length === 1);
+  const asked = ask(tab, "q");
+  await untilWaiting(tab);
+  await crash(page);
+  assert.deepEqual(origin(await asked), FRESH);
+  assert.deepEqual(await computed(tab), ["q"]);
 });
 
 test("what was being computed when the engine crashed is nobody else's answer", LIMIT, async () => {

@@ -199,6 +199,33 @@ test("where the tab that computes does not want it any more, one that waits comp
   assert.deepEqual(await computed(b), ["q"]);
 });
 
+test("where the cache that computes is closed, one that waits computes instead", LIMIT, async () => {
+  const { a, b } = await openTabs(openCache, PATIENT);
+  await begin(a, "q");
+  await askLater(b, "q");
+  await untilWaiting(b);
+  await a.evaluate(() => cache.close());
+  assert.deepEqual(origin(await asked(b)), FRESH);
+  // What was being computed is given to who waits for it, and kept no more.
+  await a.evaluate(() => release());
+  assert.equal((await a.evaluate(() => begun)).value, (await asked(b)).value);
+});
+
+test("a stale answer is given in all tabs while one of them computes it anew", LIMIT, async () => {
+  const { a, b } = await openTabs(openCache, { ...PATIENT, staleMs: 600_000, ttlJitter: 0 });
+  const key = await a.evaluate(async () => (await cache.set("q", "old", { cacheTtl: 1 })).key);
+  await begin(a, "q");
+  const answers = [await a.evaluate(() => begun), await ask(b, "q")];
+  assert.deepEqual(answers.map(({ value, cache }) => [value, cache.hit, cache.layer]), [["old", "stale", "memory"], ["old", "stale", "indexeddb"]]);
+  assert.deepEqual(await computed(b), []);
+  await b.evaluate(() => void (cached.events.length = 0));
+  await a.evaluate(() => release());
+  await untilTold(b, { type: "set", key, origin: "other-tab" });
+  const fresh = await ask(b, "q");
+  assert.deepEqual([fresh.cache.hit, fresh.cache.layer, fresh.value === "old"], ["exact", "memory", false]);
+  assert.deepEqual(await computed(b), []);
+});
+
 test("who waits for another tab can be aborted, and the other computes on", LIMIT, async () => {
   const { a, b } = await openTabs(openCache, PATIENT);
   await begin(a, "q");

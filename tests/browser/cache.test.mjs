@@ -55,6 +55,26 @@ for (const worker of [true, false]) {
   });
 }
 
+test("a state is written on with what was kept before a reload, as if it were computed", LIMIT, async () => {
+  const { page } = await openModel(browser, server);
+  /** Two generations, one after the other; the second as it is computed. */
+  const write = () =>
+    page.evaluate(async () => {
+      const state = await cacher.states.create({ text: "Once upon a time", config: { seed: 3 } });
+      const first = await state.generate({ maxTokens: 16 }).result;
+      const second = await state.generate({ maxTokens: 8, cache: false }).result;
+      return { cache: first.cache, texts: [first.text, second.text], whole: await state.text() };
+    });
+  const before = await write();
+  assert.deepEqual(origin(before), FRESH);
+  await untilStored(page, before.cache.key);
+  await reload(page);
+  await startModel(page);
+  const after = await write();
+  assert.deepEqual(origin(after), ["exact", "indexeddb"]);
+  assert.deepEqual([after.texts, after.whole], [before.texts, before.whole]);
+});
+
 for (const layer of ["indexeddb", "localstorage"]) {
   test(`${layer}: the answer of a function is there after a reload, first stored, then in memory`, LIMIT, async () => {
     const options = { layers: [layer] };

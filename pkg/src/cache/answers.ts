@@ -3,10 +3,10 @@
  * computed already, or by computing it and keeping it.
  */
 
-import type { CallSettings, Client } from "../client.js";
+import { type CallSettings, type Client, untilAborted } from "../client.js";
 import { CacherError, toCacherError } from "../errors.js";
 import { type Compute, Flight } from "./flight.js";
-import type { CacheRequestMessage, CacheRequestName, CacheRequests, Content, Outcome, Subject } from "./requests.js";
+import type { Answer, AskMode, CacheRequestMessage, CacheRequestName, CacheRequests, Content, Outcome, Subject } from "./requests.js";
 import type { Controls } from "./settings.js";
 import type { CacheLabel } from "./types.js";
 
@@ -21,7 +21,7 @@ export class CacheLine {
   async ask<Name extends CacheRequestName>(
     name: Name,
     args: CacheRequests[Name]["args"],
-    { onEvent, ...settings }: Pick<CallSettings<"cache">, "signal"> & { onEvent?: (event: CacheRequests[Name]["event"]) => void } = {},
+    { onEvent, ...settings }: Pick<CallSettings<"cache">, "signal" | "onAbort"> & { onEvent?: (event: CacheRequests[Name]["event"]) => void } = {},
   ): Promise<CacheRequests[Name]["value"]> {
     const answer = this.#client.call("cache", { name, args } as CacheRequestMessage, {
       ...settings,
@@ -68,7 +68,7 @@ export class Answers {
     for (;;) {
       if (mode === null) return { result: await work.compute(onPart, signal), label: computedLabel(null) };
       const { subject } = work;
-      const answer = await this.#line.ask("ask", { subject, mode }, { signal });
+      const answer = await this.#ask(subject, mode, signal);
       switch (answer.status) {
         case "off":
           mode = null;
@@ -107,6 +107,23 @@ export class Answers {
         }
       }
     }
+  }
+
+  /** Rejects as soon as `signal` fires; a lease that is granted all the same is given back. */
+  async #ask(subject: Subject, mode: AskMode, signal: AbortSignal): Promise<Answer> {
+    const asked = this.#line.ask("ask", { subject, mode }, { signal, onAbort: "finish" });
+    try {
+      return await untilAborted(asked, signal);
+    } catch (error) {
+      asked.then((answer) => this.#giveBack(answer)).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #giveBack(answer: Answer): Promise<void> {
+    const lease = answer.status === "lead" ? answer.lease : answer.status === "hit" ? answer.refresh : null;
+    if (lease === null) return;
+    await this.#line.ask("settle", { lease, outcome: { type: "dropped" }, keeping: { ttlMs: null, tags: [], costMs: 0 } });
   }
 
   /** Computes under a lease, and settles it. */
