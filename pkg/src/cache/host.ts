@@ -8,8 +8,8 @@
 
 import { type LayersContext, openLayers } from "../cache-layers/open.js";
 import type { Engine, EngineModule } from "../engine.js";
-import { CacherError, messageOf, toCacherError } from "../errors.js";
-import type { CacheEntry, CacheEvent, CacheLabel } from "./types.js";
+import { CacherError, messageOf } from "../errors.js";
+import { Asking } from "./asking.js";
 import { readCacheFile, writeCacheFile } from "./cache-file.js";
 import { CacheChannel, type CacheMessage } from "./channel.js";
 import type { Core, NewEntry } from "./core.js";
@@ -18,19 +18,18 @@ import { Leases } from "./leases.js";
 import { listEntries } from "./listing.js";
 import { PageCalls } from "./page-layers.js";
 import type {
-  Answer,
   CacheRequestMessage,
   CacheRequestName,
   CacheRequests,
   CacheSettings,
-  Content,
   Keeping,
   Outcome,
   Subject,
 } from "./requests.js";
 import { Semantics } from "./semantics.js";
 import { Subjects, type Asked } from "./subjects.js";
-import { type Hit, Tiers } from "./tiers.js";
+import { Tiers } from "./tiers.js";
+import type { CacheEntry, CacheEvent } from "./types.js";
 import { Upkeep } from "./upkeep.js";
 
 export interface CacheEnvironment {
@@ -46,7 +45,6 @@ export interface CacheEnvironment {
 }
 
 type Value<Name extends CacheRequestName> = CacheRequests[Name]["value"];
-type HitAnswer = Extract<Answer, { status: "hit" }>;
 
 /** Records up to this size are handed about between tabs. */
 const MAX_SHARED_BYTES = 1 << 20;
@@ -61,9 +59,7 @@ export class CacheHost {
   readonly #page = new PageCalls();
   readonly #journal: Journal;
   readonly #subjects: Subjects;
-  readonly #semantics: Semantics;
-  /** What the leases are for. */
-  readonly #leased = new Map<number, Asked>();
+  readonly #asking: Asking;
   readonly #upkeep: Upkeep;
   readonly #writing = new Set<Promise<void>>();
   #tidied = false;
@@ -96,26 +92,30 @@ export class CacheHost {
         if (keys.length > 0) this.#journal.tell({ type: "evict", layer, count: keys.length, reason: "quota" });
       },
     });
-    this.#tiers = new Tiers(this.#core, this.#statics, tiers, (layer, key, reason) => this.#rejected(layer, key, reason));
+    this.#tiers = new Tiers(this.#core, this.#statics, tiers, (layer, key, reason) => this.#journal.rejected(layer, key, reason));
     this.#channel = new CacheChannel(settings.name);
     this.#channel.listen((message) => this.#hear(message));
     this.#leases = new Leases(settings, this.#channel);
     this.#subjects = new Subjects(this.#statics, environment);
-    this.#semantics = new Semantics(this.#core, this.#tiers, environment.embed);
+    const semantics = new Semantics(this.#core, this.#tiers, environment.embed);
     this.#upkeep = new Upkeep(this.#core, this.#statics, this.#tiers, this.#journal, settings);
+    this.#asking = new Asking({
+      ...{ settings, semantics, core: this.#core, tiers: this.#tiers, leases: this.#leases },
+      ...{ subjects: this.#subjects, journal: this.#journal, upkeep: this.#upkeep },
+    });
     this.#tiers.open();
   }
 
   async answer({ name, args }: CacheRequestMessage, signal: AbortSignal, onEvent: (event: never) => void): Promise<Value<CacheRequestName>> {
     switch (name) {
       case "ask":
-        return this.#ask(args, signal);
+        return this.#asking.ask(args, signal);
       case "settle":
         return this.#settle(args);
       case "set":
         return this.#set(args);
       case "get":
-        return this.#get(args.json);
+        return this.#asking.get({ kind: "value", json: args.json, stream: false });
       case "explain": {
         const { key, json, reproducible } = await this.#subjects.describe(args.subject);
         return { key, json, reproducible };
@@ -172,106 +172,10 @@ export class CacheHost {
     });
   }
 
-  async #ask({ subject, mode }: CacheRequests["ask"]["args"], signal: AbortSignal): Promise<Answer> {
-    const asked = await this.#subjects.describe(subject);
-    if (mode === "auto" && (this.#settings.use === "none" || !asked.reproducible)) return { status: "off" };
-    const begun = performance.now();
-    const { key } = asked;
-    if (mode !== "refresh") {
-      const hit = (await this.#lookUp(asked, subject, begun, mode !== "only")) ?? (await this.#lookUpMeaning(asked, subject, begun, signal));
-      if (hit !== undefined) return hit;
-      if (mode === "only") {
-        this.#missed(asked, begun);
-        throw new CacherError("not-cached", "the cache has no answer to this request", { key });
-      }
-    }
-    for (;;) {
-      const got = await this.#leases.take(key, signal);
-      if (got === "join") return { status: "join", key };
-      if (typeof got !== "number") {
-        const shared = got.record === null ? await this.#tiers.findAgain(key) : this.#tiers.take(key, got.record, { stale: false });
-        const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, { shared: true }));
-        if (answer !== undefined) return answer;
-        continue;
-      }
-      // Another tab may have ended it between the look and the lock.
-      const late = mode === "refresh" || !this.#leases.acrossTabs ? undefined : await this.#tiers.findAgain(key);
-      const answer = late && (await this.#toAnswer(late, asked, subject, begun, { shared: true }));
-      if (answer !== undefined) {
-        this.#leases.end(got)?.release();
-        return answer;
-      }
-      if (mode === "refresh") this.#refreshes(key);
-      else this.#missed(asked, begun);
-      this.#leased.set(got, asked);
-      return { status: "lead", key, lease: got };
-    }
-  }
-
-  async #lookUp(asked: Asked, subject: Subject, begun: number, refresh: boolean): Promise<HitAnswer | undefined> {
-    // A state's answer cannot be computed in the background: it would be written on.
-    const hit = await this.#tiers.find(asked.key, { stale: subject.kind !== "state", count: true });
-    return hit && this.#toAnswer(hit, asked, subject, begun, { refresh });
-  }
-
-  /** Looks for the answer to a prompt that means the same. */
-  async #lookUpMeaning(asked: Asked, subject: Subject, begun: number, signal: AbortSignal): Promise<HitAnswer | undefined> {
-    if (!this.#settings.semantic || asked.semantic === null) return undefined;
-    try {
-      const match = await this.#semantics.match(asked, this.#settings.semanticThreshold, signal);
-      if (match === undefined) return undefined;
-      const content = await this.#subjects.content(subject, asked, match.hit.value);
-      const label = { ...toLabel(match.hit, match.hit.entry.key, false), hit: "semantic" as const, score: match.score, matchedPrompt: match.prompt };
-      this.#counted("semantic", match.hit, begun);
-      return { status: "hit", label, content, entry: match.hit.entry, refresh: null };
-    } catch (error) {
-      if (toCacherError(error).code === "aborted") throw error;
-      this.#fault(asked.key, null, messageOf(error));
-      return undefined;
-    }
-  }
-
-  /** A hit as an answer; `undefined` where it turns out to be none, and is then dropped. */
-  async #toAnswer(hit: Hit, asked: Asked, subject: Subject, begun: number, { shared = false, refresh: may = false }): Promise<HitAnswer | undefined> {
-    let content: Content;
-    try {
-      content = await this.#subjects.content(subject, asked, hit.value);
-    } catch (error) {
-      this.#rejected(hit.layer, asked.key, messageOf(error));
-      await this.#tiers.delete([asked.key]);
-      return undefined;
-    }
-    this.#counted(hit.stale ? "stale" : shared ? "shared" : "exact", hit, begun);
-    let refresh: number | null = null;
-    if (may && (hit.stale || hit.due) && subject.kind !== "state") {
-      refresh = await this.#leases.takeIfFree(asked.key);
-      if (refresh !== null) {
-        this.#leased.set(refresh, asked);
-        this.#refreshes(asked.key);
-      }
-    }
-    return { status: "hit", label: toLabel(hit, asked.key, shared), content, entry: hit.entry, refresh };
-  }
-
-  #counted(what: "exact" | "stale" | "semantic" | "shared", { entry, layer }: Hit, begun: number): void {
-    this.#core.answered(what, entry.model ?? undefined, performance.now() - begun, entry.costMs, entry.tokens);
-    this.#upkeep.noteUse(entry);
-    this.#journal.tell({ type: "hit", key: entry.key, layer, hit: what === "shared" ? "exact" : what });
-  }
-
-  #refreshes(key: string): void {
-    this.#core.answered("refresh", undefined, 0, 0, 0);
-    this.#journal.tell({ type: "refresh", key });
-  }
-
-  #missed(asked: Asked, begun: number): void {
-    this.#core.answered("miss", asked.model ?? undefined, performance.now() - begun, 0, 0);
-    this.#journal.tell({ type: "miss", key: asked.key });
-  }
-
   async #settle({ lease, outcome, keeping }: CacheRequests["settle"]["args"]): Promise<CacheEntry | null> {
-    const asked = this.#leased.get(lease);
-    this.#leased.delete(lease);
+    const asked = this.#asking.settle(lease);
+    // Its prompt's vector goes with it, where one is being made.
+    await asked?.placing;
     const ended = this.#leases.end(lease);
     if (asked === undefined || ended === undefined) return null;
     const { key } = asked;
@@ -286,7 +190,7 @@ export class CacheHost {
       return entry;
     } catch (error) {
       ended.release();
-      this.#fault(key, "memory", messageOf(error));
+      this.#journal.fault(key, "memory", messageOf(error));
       return null;
     }
   }
@@ -326,19 +230,9 @@ export class CacheHost {
     return entry;
   }
 
-  async #get(json: string): Promise<HitAnswer | null> {
-    const subject: Subject = { kind: "value", json, stream: false };
-    const asked = await this.#subjects.describe(subject);
-    const begun = performance.now();
-    const hit = await this.#tiers.find(asked.key, { stale: false, count: true });
-    const answer = hit && (await this.#toAnswer(hit, asked, subject, begun, {}));
-    if (answer === undefined) this.#missed(asked, begun);
-    return answer ?? null;
-  }
-
   #count({ what, reason }: CacheRequests["count"]["args"]): null {
     if (what === "shared") this.#core.answered("shared", undefined, 0, 0, 0);
-    else this.#fault(null, null, reason);
+    else this.#journal.fault(null, null, reason);
     return null;
   }
 
@@ -412,28 +306,6 @@ export class CacheHost {
     }
   }
 
-  #rejected(layer: string, key: string, reason: string): void {
-    this.#core.observe(layer, "rejected", 0);
-    this.#journal.tell({ type: "error", key, layer, reason });
-  }
-
-  #fault(key: string | null, layer: string | null, reason: string): void {
-    this.#core.answered("error", undefined, 0, 0, 0);
-    this.#journal.tell({ type: "error", key, layer, reason });
-  }
-}
-
-function toLabel({ stale, layer, entry }: Hit, key: string, shared: boolean): CacheLabel {
-  return {
-    hit: stale ? "stale" : "exact",
-    layer,
-    key,
-    ageMs: Math.max(0, Date.now() - entry.created),
-    shared,
-    savedMs: entry.costMs,
-    score: null,
-    matchedPrompt: null,
-  };
 }
 
 /** As the engine replays it. */

@@ -25,6 +25,18 @@ export class Journal {
     this.#log(event);
   }
 
+  /** A layer has given a record that is none. */
+  rejected(layer: string, key: string, reason: string): void {
+    this.#core.observe(layer, "rejected", 0);
+    this.tell({ type: "error", key, layer, reason });
+  }
+
+  /** A fault of the cache that is none of its layers'. */
+  fault(key: string | null, layer: string | null, reason: string): void {
+    this.#core.answered("error", undefined, 0, 0, 0);
+    this.tell({ type: "error", key, layer, reason });
+  }
+
   /** Tells of what left memory. */
   tellOfCore(): void {
     for (const event of JSON.parse(this.#core.takeEvents()) as Told[]) this.tell({ layer: "memory", ...event });

@@ -40,13 +40,25 @@ export class Semantics {
     if (semantic === null) return undefined;
     this.#read ??= this.#readStored();
     await this.#read;
-    asked.vector = await this.#embed(semantic.prompt, signal);
+    await this.place(asked, signal);
+    if (asked.vector === undefined) return undefined;
     const told = this.#core.similar(semantic.family, semantic.prompt, asked.vector, Date.now());
     if (told === undefined) return undefined;
     const { key, score, prompt, guard } = JSON.parse(told) as Similar;
     if (score < threshold || guard !== null) return undefined;
     const hit = await this.#tiers.find(key, { stale: false, count: true });
     return hit && { hit, score, prompt };
+  }
+
+  /** Makes the vector of a prompt, for the entry to come; where that fails, it is not found by meaning. */
+  place(asked: Asked, signal: AbortSignal): Promise<void> {
+    const { semantic } = asked;
+    if (semantic === null || asked.vector !== undefined) return Promise.resolve();
+    asked.placing = this.#embed(semantic.prompt, signal).then(
+      (vector) => void (asked.vector = vector),
+      () => undefined,
+    );
+    return asked.placing;
   }
 
   async #readStored(): Promise<void> {

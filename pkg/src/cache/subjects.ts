@@ -21,8 +21,10 @@ export interface Asked {
   source: string;
   /** What to find it by other than its key; `null` for what has no prompt. */
   semantic: { family: string; prompt: string } | null;
-  /** Of the prompt, once it was computed. */
+  /** Of the prompt, once it was computed; */
   vector: Float32Array | undefined;
+  /** and while it is. */
+  placing?: Promise<void>;
 }
 
 /** The engine's own description of a generation. */
