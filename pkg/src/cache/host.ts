@@ -24,7 +24,6 @@ import type {
   CacheSettings,
   Keeping,
   Outcome,
-  Subject,
 } from "./requests.js";
 import { Semantics } from "./semantics.js";
 import { Subjects, type Asked } from "./subjects.js";
