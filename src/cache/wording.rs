@@ -171,11 +171,9 @@ fn is_mark(c: char) -> bool {
 
 /// With the sign of a number, which looks like a mark.
 fn signed<'a>(piece: &'a str, core: &'a str) -> &'a str {
-    match piece.strip_suffix(|c| is_mark(c)).unwrap_or(piece) {
-        whole if core.starts_with(|c: char| c.is_ascii_digit()) && whole.starts_with('-') => {
-            whole.trim_end_matches(is_mark)
-        }
-        _ => core,
+    match core.starts_with(|c: char| c.is_ascii_digit()) && piece.starts_with('-') {
+        true => piece.trim_end_matches(is_mark),
+        false => core,
     }
 }
 

@@ -1,8 +1,8 @@
 //! A text as one vector, for finding texts that mean the same.
 //!
 //! The vector is the mean of what the first block gives for the tokens after
-//! the first, less the same mean over a fixed list of texts, scaled to length
-//! 1. GPT-2's states all point in nearly one direction (Ethayarajh, "How
+//! the first, less the same mean over a fixed list of texts, scaled to unit
+//! length. GPT-2's states all point in nearly one direction (Ethayarajh, "How
 //! Contextual are Contextualized Word Representations?", 2019), so that without
 //! the subtraction any two texts are alike; a first token's state is unlike all
 //! others, whatever the token (Sun et al., "Massive Activations in Large
