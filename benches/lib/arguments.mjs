@@ -2,11 +2,11 @@
  * What `npm run bench` can be asked for.
  */
 import { Failure } from "../../scripts/lib/process.mjs";
-import { ENGINES, STATES } from "./variants.mjs";
+import { ENGINES, PARTS } from "./variants.mjs";
 
 export const HELP = `npm run bench                       everything: about 20 minutes
 npm run bench -- --quick            fewer variants and repeats: under 3 minutes
-npm run bench -- --only=cacher      some engines, or states: ${[...Object.keys(ENGINES), STATES].join(", ")}
+npm run bench -- --only=cacher      some engines or parts: ${[...Object.keys(ENGINES), ...PARTS].join(", ")}
 npm run bench -- --dtype=q8,q4      some number formats of this package
 npm run bench -- --rounds=3         so many repeats
 npm run bench -- --no-loads         no loading times, no memory
@@ -27,7 +27,7 @@ export function parseArguments(args) {
     else if (name === "--rounds" && Number(value) >= 1) options.rounds = Number(value);
     else throw new Failure(`There is no option "${arg}".\n\n${HELP}`);
   }
-  const unknown = options.only?.find((part) => part !== STATES && !Object.hasOwn(ENGINES, part));
-  if (unknown !== undefined) throw new Failure(`There is no engine "${unknown}".\n\n${HELP}`);
+  const unknown = options.only?.find((part) => !PARTS.includes(part) && !Object.hasOwn(ENGINES, part));
+  if (unknown !== undefined) throw new Failure(`There is no engine or part "${unknown}".\n\n${HELP}`);
   return options;
 }

@@ -64,6 +64,14 @@ export function call(page, name, ...args) {
   return page.evaluate(([name, args]) => globalThis.bench[name](...args), [name, args]);
 }
 
+/** Gigabytes a second that one thread, and two together, read from memory, in a page of the context. */
+export async function readSpeed(context, site) {
+  const reader = await openPage(context, site);
+  const speed = await call(reader, "readSpeed");
+  await reader.close();
+  return speed;
+}
+
 async function rendererTimes(browser) {
   const session = await browser.newBrowserCDPSession();
   const { processInfo } = await session.send("SystemInfo.getProcessInfo");

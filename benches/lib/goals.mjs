@@ -1,13 +1,15 @@
 /**
- * What the figures should be, as ratios that hold on any machine.
- *
- * Each ratio is taken round by round, and the middle one counts.
+ * What the figures should be: ratios, which hold on any machine, taken round by
+ * round, of which the middle one counts; and gets a second of the cache, for
+ * which there is nothing to divide by.
  */
 import { median, ratio } from "./recorder.mjs";
 import { GPT2 } from "./variants.mjs";
 
 const THREADS = [1, 2];
 const FAST = ["q8", "q4"];
+/** As response-core.js calls it. */
+const GETS = "gets that hit";
 
 const speedOf = (recorder, variant, testCase) =>
   recorder.find({ model: GPT2, ...variant, case: testCase, metric: "speed" })[0];
@@ -99,9 +101,30 @@ function states(recorder) {
   return rows;
 }
 
-/** `{ name, value, goal, reached }` of every ratio that this run can tell; `reached` is null without a goal. */
+/** What a hit saves of computing, and what memory alone can do. */
+function responses(recorder) {
+  const middleOf = ({ samples }) => median(samples.map(({ value }) => value));
+  const rows = recorder.find({ metric: GETS }).map((gets) => ({
+    name: `${gets.case.replace("response ", "")}: ${GETS}, calls/s`,
+    value: middleOf(gets),
+    // Of long values it is the copying that counts.
+    ...(gets.case.endsWith(" 300 B") ? { atLeast: 500_000 } : {}),
+  }));
+  for (const computed of recorder.find({ engine: "cacher", metric: "computed" })) {
+    const { model, dtype, threads, case: testCase } = computed;
+    for (const metric of ["from memory", "from IndexedDB"]) {
+      const [hit] = recorder.find({ engine: "cacher", model, dtype, threads, case: testCase, metric });
+      if (hit === undefined) continue;
+      const name = `${model} ${dtype}, ${testCase.replace("response ", "")}: speed ${metric} over computing it`;
+      rows.push({ name, value: ratio(computed, hit) });
+    }
+  }
+  return rows;
+}
+
+/** `{ name, value, goal, reached }` of every figure that this run can tell; `reached` is null without a goal. */
 export function goals(recorder) {
-  return [...peers(recorder), ...own(recorder), ...states(recorder)]
+  return [...peers(recorder), ...own(recorder), ...states(recorder), ...responses(recorder)]
     .filter(({ value }) => value !== undefined)
     .map(({ name, value, atLeast, atMost }) => {
       if (atLeast !== undefined) return { name, value, goal: `≥ ${atLeast}`, reached: value >= atLeast };

@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname } from "node:path";
+import { PARTS } from "./variants.mjs";
 
 /** What was measured on: "AMD EPYC, 2 cores, 25 GB, linux x64, Chromium 150.0.1.2". */
 export function describeMachine(chromium) {
@@ -38,6 +39,13 @@ export function problemsOf(results) {
     seen.add(key);
   });
   return problems;
+}
+
+/** What some of the engines, formats or rounds gave must not pass for the whole, or for a whole part. */
+export function fileNameOf({ quick, only, dtypes, rounds, noLoads }) {
+  if (quick || noLoads || dtypes !== undefined || rounds !== undefined) return "partial";
+  if (only === undefined) return "latest";
+  return only.length === 1 && PARTS.includes(only[0]) ? only[0] : "partial";
 }
 
 /** Checks and writes the results. */

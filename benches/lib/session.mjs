@@ -9,11 +9,12 @@ import { launch } from "./browser.mjs";
 import { goals } from "./goals.mjs";
 import { measureLoads } from "./loads.mjs";
 import { Recorder, median } from "./recorder.mjs";
-import { describeMachine, writeResults } from "./results.mjs";
+import { measureResponses } from "./responses.mjs";
+import { describeMachine, fileNameOf, writeResults } from "./results.mjs";
 import { measureRounds } from "./rounds.mjs";
 import { measureStates } from "./states.mjs";
 import { report } from "./table.mjs";
-import { chooseStateVariants, chooseVariants } from "./variants.mjs";
+import { chooseResponseVariants, chooseStateVariants, chooseVariants } from "./variants.mjs";
 
 const RESULTS = "benches/results";
 
@@ -23,11 +24,13 @@ const EXTENT = {
     loads: { repeats: 1, onePerEngine: true },
     speed: { rounds: 3, seconds: 40, maxTokens: 16 },
     states: { rounds: 1, lengths: [512] },
+    responses: { rounds: 1, entries: [1_000], calls: 50_000 },
   },
   full: {
     loads: { repeats: 2, onePerEngine: false },
     speed: { rounds: 5, seconds: 420, maxTokens: 32 },
     states: { rounds: 5, lengths: [128, 512, 900] },
+    responses: { rounds: 5, entries: [1_000, 10_000], calls: 100_000 },
   },
 };
 
@@ -54,6 +57,7 @@ export async function runBenchmark(options) {
   const site = await serve(root);
   let variants = chooseVariants(options);
   const stateVariants = chooseStateVariants(options);
+  const responseVariants = chooseResponseVariants(options);
   const speeds = { one: [], two: [] };
   const addSpeeds = ({ one, two }) => {
     speeds.one.push(...one);
@@ -72,6 +76,9 @@ export async function runBenchmark(options) {
     if (stateVariants.length > 0) {
       addSpeeds(await measureStates({ ...extent.states, ...asked, site, recorder, variants: stateVariants }));
     }
+    if (responseVariants.length > 0) {
+      addSpeeds(await measureResponses({ ...extent.responses, ...asked, site, recorder, variants: responseVariants }));
+    }
   } finally {
     await site.close();
   }
@@ -84,10 +91,7 @@ export async function runBenchmark(options) {
     goals: goals(recorder),
     notices: recorder.notices,
   };
-  // What a part of the engines or formats gave must not pass for the whole.
-  const { quick, only, dtypes, rounds: fixedRounds, noLoads } = options;
-  const partial = quick || noLoads || [only, dtypes, fixedRounds].some((option) => option !== undefined);
-  const path = `${RESULTS}/${partial ? "partial" : "latest"}.json`;
+  const path = `${RESULTS}/${fileNameOf(options)}.json`;
   writeResults(join(root, path), results);
   console.log(`\n${report(results)}\n${path} written after ${seconds(start)}`);
   if (recorder.failed) throw new Failure("Not every engine ran to the end: see what was left out.");

@@ -5,7 +5,7 @@
  * finds the saved state again. They share a profile on disk, as a user's pages
  * do: that of a private window would keep everything in memory.
  */
-import { call, launchProfile, openPage } from "./browser.mjs";
+import { call, launchProfile, openPage, readSpeed } from "./browser.mjs";
 import { prompt } from "./prompts.mjs";
 import { nameOf } from "./variants.mjs";
 
@@ -94,11 +94,9 @@ export async function measureStates({ site, recorder, variants, rounds, lengths 
   let left = variants;
   try {
     for (let round = 1; round <= rounds; round++) {
-      const reader = await openPage(context, site);
-      const { one, two } = await call(reader, "readSpeed");
+      const { one, two } = await readSpeed(context, site);
       speeds.one.push(one);
       speeds.two.push(two);
-      await reader.close();
       for (const variant of left) {
         console.log(`  states ${round}/${rounds}: ${nameOf(variant)}`);
         const turn = new Round({ context, site, recorder, variant, round, lengths });

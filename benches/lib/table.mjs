@@ -1,7 +1,7 @@
 /**
  * The results as tables for a README.
  */
-import { ENGINES, GPT2, TINY, nameOf } from "./variants.mjs";
+import { ENGINES, GPT2, NONE, TINY, nameOf } from "./variants.mjs";
 
 /** Three digits, and none behind the point where there are three before it. */
 export function round(value) {
@@ -79,6 +79,19 @@ function statesTable(rows) {
   return markdown([GPT2, ...variants], [...figures].map(([title, values]) => [title, ...cells(values)]));
 }
 
+/** A row for each figure of the cache of responses, with how far the rounds were apart. */
+function responsesTable(rows) {
+  const prefix = "response ";
+  const lines = rows
+    .filter((row) => row.case.startsWith(prefix))
+    .map(({ case: testCase, metric, unit, median, min, max, model }) => {
+      const where = model === NONE ? "" : `${model}, `;
+      const title = `${where}${testCase.slice(prefix.length)}: ${metric}${unit === "ratio" ? "" : `, ${unit}`}`;
+      return [title, round(median), `${round(min)} – ${round(max)}`];
+    });
+  return lines.length === 0 ? undefined : markdown(["Cacher", "median", "rounds"], lines);
+}
+
 /** The whole report. */
 export function report({ machine, date, readGBps, readGBpsTwoThreads, results, goals, notices }) {
   const versions = new Map(results.map(({ engine, version }) => [ENGINES[engine].label, version]));
@@ -96,10 +109,12 @@ export function report({ machine, date, readGBps, readGBpsTwoThreads, results, g
   }
   const states = statesTable(results);
   if (states !== undefined) lines.push("**States**", "", states, "");
+  const responses = responsesTable(results);
+  if (responses !== undefined) lines.push("**Cache of responses**", "", responses, "");
   if (goals.length > 0) {
     const reached = { true: "reached", false: "not reached", null: "" };
     const rows = goals.map(({ name, value, goal, reached: is }) => [name, `${round(value)}`, goal ?? "", reached[is]]);
-    lines.push("**Ratios, round by round**", "", markdown(["ratio", "measured", "goal", ""], rows), "");
+    lines.push("**Goals, and ratios round by round**", "", markdown(["figure", "measured", "goal", ""], rows), "");
   }
   if (notices.length > 0) lines.push("**Left out**", "", ...notices.map((text) => `- ${text}`), "");
   return lines.join("\n");

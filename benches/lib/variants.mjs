@@ -16,8 +16,10 @@ export const ENGINES = {
   wllama: { label: "wllama", package: "benches/node_modules/@wllama/wllama" },
 };
 
-/** The part of the benchmark that is about states. */
+/** The parts of the benchmark that are about this package alone. */
 export const STATES = "states";
+export const RESPONSES = "responses";
+export const PARTS = [STATES, RESPONSES];
 
 /** The version of an engine's package. */
 export function versionOf(engine) {
@@ -28,6 +30,8 @@ export function versionOf(engine) {
 /** Models: where each engine finds its form of it. */
 export const GPT2 = "gpt2-124m";
 export const TINY = "tiny-gpt2";
+/** In place of a model and a format, of what needs none. */
+export const NONE = "none";
 const TINY_FILE = "/www/models/tiny-gpt2/model.q8_0.gguf";
 
 /** Lengths of the prompts after which the writing is timed; those from 128 on are timed themselves. */
@@ -110,6 +114,17 @@ export function chooseStateVariants({ quick, only, dtypes }) {
   return threads
     .map((count) => ({ ...cacher(GPT2, "q8", count), version: versionOf("cacher") }))
     .filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype));
+}
+
+/** What the cache of responses is measured with: no model, then the default format of each; threads matter to computing alone. */
+export function chooseResponseVariants({ only, dtypes }) {
+  if (only !== undefined && !only.includes(RESPONSES)) return [];
+  const version = versionOf("cacher");
+  const models = [TINY, GPT2].map((model) => ({ ...cacher(model, "q8", 1), version }));
+  return [
+    { engine: "cacher", version, model: NONE, dtype: NONE, threads: 1 },
+    ...models.filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype)),
+  ];
 }
 
 /** "Cacher q8, 2 threads". */

@@ -54,4 +54,7 @@ globalThis.bench = {
   tokenize: (...args) => engine.tokenize(...args),
   /** What states.js does. */
   states: async (name, ...args) => (await import("./states.js"))[name](...args),
+  /** What responses.js and response-core.js do. */
+  responses: async (name, ...args) => (await import("./responses.js"))[name](...args),
+  responseCore: async (name, ...args) => (await import("./response-core.js"))[name](...args),
 };

@@ -5,6 +5,7 @@
  * Each function gives figures as `{ case, metric, unit, value }`.
  */
 import { load } from "./engines/cacher.js";
+import { median, timed, timesOf } from "./timing.js";
 
 const MB = 1e6;
 /** Greedy, and never stopping early: a random model ends a text at any time. */
@@ -15,25 +16,8 @@ let cacher;
 
 const figure = (testCase, metric, unit, value) => ({ case: `state ${testCase}`, metric, unit, value });
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** What `work` gives, and the milliseconds until it did. */
-async function timed(work) {
-  const begin = performance.now();
-  const value = await work();
-  return { value, ms: performance.now() - begin };
-}
-
 /** The middle time of `count` runs of `work`, which is told the number of the run. */
-async function middleOf(count, work) {
-  const times = [];
-  for (let run = 0; run < count; run++) times.push((await timed(() => work(run))).ms);
-  return median(times);
-}
+const middleOf = async (count, work) => median(await timesOf(count, work));
 
 /** When a generation's first token came, and its result. */
 async function firstToken(generation) {

@@ -10,9 +10,9 @@ import { root } from "../../scripts/lib/process.mjs";
 import { parseArguments } from "../lib/arguments.mjs";
 import { goals } from "../lib/goals.mjs";
 import { Recorder, ratio } from "../lib/recorder.mjs";
-import { problemsOf } from "../lib/results.mjs";
+import { fileNameOf, problemsOf } from "../lib/results.mjs";
 import { report } from "../lib/table.mjs";
-import { chooseStateVariants, chooseVariants } from "../lib/variants.mjs";
+import { chooseResponseVariants, chooseStateVariants, chooseVariants } from "../lib/variants.mjs";
 
 const cacher = { engine: "cacher", version: "1.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
 const peer = { engine: "transformers", version: "4.0.0", model: "gpt2-124m", dtype: "q8", threads: 1 };
@@ -43,6 +43,23 @@ function recordedStates() {
   }
   // The same metric, of a loading.
   recorder.add(cacher, { case: "warm load", metric: "to first token", unit: "ms", round: 1 }, 500);
+  return recorder;
+}
+
+/** Figures of the cache of responses, likewise. */
+function recordedResponses() {
+  const recorder = new Recorder();
+  const none = { ...cacher, model: "none", dtype: "none" };
+  const add = (variant, round, testCase, metric, unit, value) =>
+    recorder.add(variant, { case: `response ${testCase}`, metric, unit, round }, value);
+  for (const [round, speed] of [[1, 1], [2, 0.5]]) {
+    add(none, round, "memory, 1,000 entries of 300 B", "gets that hit", "calls/s", 800_000 * speed);
+    add(none, round, "memory, 10,000 entries of 300 B", "gets that hit", "calls/s", 600_000 * speed);
+    add(none, round, "memory, 1,000 entries of 10,000 B", "gets that hit", "calls/s", 200_000 * speed);
+    add(cacher, round, "generation of 32 tokens", "computed", "ms", 1_000 / speed);
+    add(cacher, round, "generation of 32 tokens", "from memory", "ms", 0.5 / speed);
+    add({ ...cacher, model: "tiny-gpt2" }, round, "generation of 32 tokens", "computed", "ms", 100 / speed);
+  }
   return recorder;
 }
 
@@ -83,6 +100,38 @@ test("forks that wrote nothing, and restoring, have goals", () => {
   ]);
 });
 
+test("gets of short values have a goal, and hits are told as ratios", () => {
+  const figures = goals(recordedResponses()).map(({ name, value, goal, reached }) => [name, value, goal, reached]);
+  assert.deepEqual(figures, [
+    ["memory, 1,000 entries of 300 B: gets that hit, calls/s", 600_000, "≥ 500000", true],
+    ["memory, 10,000 entries of 300 B: gets that hit, calls/s", 450_000, "≥ 500000", false],
+    ["memory, 1,000 entries of 10,000 B: gets that hit, calls/s", 150_000, null, null],
+    ["gpt2-124m q8, generation of 32 tokens: speed from memory over computing it", 2_000, null, null],
+  ]);
+});
+
+test("responses can be measured alone, without a model where no format of it is wanted", () => {
+  const models = (...args) => chooseResponseVariants(parseArguments(args)).map(({ model }) => model);
+  assert.deepEqual(models(), ["none", "tiny-gpt2", "gpt2-124m"]);
+  assert.deepEqual(models("--only=responses", "--quick"), ["none", "tiny-gpt2", "gpt2-124m"]);
+  assert.deepEqual(models("--only=responses", "--dtype=q4"), ["none"]);
+  assert.deepEqual(models("--only=states,cacher"), []);
+});
+
+test("only a whole run, or that of a whole part, is kept", () => {
+  for (const [args, name] of [
+    [[], "latest"],
+    [["--only=responses"], "responses"],
+    [["--only=states", "--no-build"], "states"],
+    [["--only=states,responses"], "partial"],
+    [["--only=cacher"], "partial"],
+    [["--only=responses", "--quick"], "partial"],
+    [["--only=responses", "--rounds=2"], "partial"],
+  ]) {
+    assert.equal(fileNameOf(parseArguments(args)), name, args.join(" "));
+  }
+});
+
 test("states can be measured alone, and are with all else", () => {
   const engines = (options) => [...new Set(chooseVariants(options).map(({ engine }) => engine))];
   const threads = (options) => chooseStateVariants(options).map(({ dtype, threads }) => `${dtype} ${threads}`);
@@ -96,7 +145,7 @@ test("states can be measured alone, and are with all else", () => {
     assert.deepEqual([engines(options), threads(options)], [expectedEngines, expectedStates], args.join(" "));
   }
   assert.deepEqual(threads(parseArguments([])), ["q8 1", "q8 2"]);
-  assert.throws(() => parseArguments(["--only=state"]), /There is no engine "state"/);
+  assert.throws(() => parseArguments(["--only=state"]), /There is no engine or part "state"/);
 });
 
 test("complete results have no problem, and each fault is named", () => {
@@ -130,6 +179,15 @@ test("the report has a line for each figure of states", () => {
   assert.match(text, /\| restore 512: to first token, ms \| 90 \|/);
 });
 
-test("the results in the repository are complete", { skip: !existsSync(join(root, "benches/results/latest.json")) }, () => {
-  assert.deepEqual(problemsOf(JSON.parse(readFileSync(join(root, "benches/results/latest.json"), "utf8"))), []);
+test("the report has a line for each figure of responses, and how far the rounds were apart", () => {
+  const text = report(results(recordedResponses()));
+  assert.match(text, /\| memory, 1,000 entries of 300 B: gets that hit, calls\/s \| 600,000 \| 400,000 – 800,000 \|/);
+  assert.match(text, /\| gpt2-124m, generation of 32 tokens: from memory, ms \| 0.75 \| 0.5 – 1 \|/);
 });
+
+for (const name of ["latest", "states", "responses"]) {
+  const path = join(root, `benches/results/${name}.json`);
+  test(`the results of ${name} in the repository are complete`, { skip: !existsSync(path) }, () => {
+    assert.deepEqual(problemsOf(JSON.parse(readFileSync(path, "utf8"))), []);
+  });
+}

@@ -155,6 +155,16 @@ export class EngineHost {
     const { fetch, runtime, openStore: open = openStore } = this.#environment;
     const { runtime: started, info } = await runtime(fetch, wanted, (message) => this.#crash(message));
     this.#runtime = started;
+    this.#openCache = () => {
+      if (cache === null) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
+      return new CacheHost(cache, {
+        ...{ module: started.module, engine: () => this.#live(), openFileLayer: this.#environment.openFileLayer },
+        describeState: (id, options) => this.#states!.describe(id, options),
+        embed: (text, embedSignal) => this.#embed(text, embedSignal),
+      });
+    };
+    // While the model loads, its database is opened; and settings that cannot be are told here, not by the first request.
+    if (cache?.use === "reproducible") this.#cache = this.#openCache();
     const { engine, storage } = await loadModel(source, store, {
       module: started.module,
       memory: started.memory,
@@ -171,14 +181,6 @@ export class EngineHost {
       engine: () => this.#live(),
       run: (job, jobSignal, onChunk) => this.#run(job, jobSignal, onChunk),
     });
-    this.#openCache = () => {
-      if (cache === null) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
-      return new CacheHost(cache, {
-        ...{ module: started.module, engine: () => this.#live(), openFileLayer: this.#environment.openFileLayer },
-        describeState: (id, options) => this.#states!.describe(id, options),
-        embed: (text, embedSignal) => this.#embed(text, embedSignal),
-      });
-    };
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 

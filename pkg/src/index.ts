@@ -3,7 +3,7 @@
  */
 
 export { ResponseCache, type CachedStream, type ComputeContext, type FetchCached, type SetCacheValue, type WrapOptions } from "./cache/cache.js";
-export type { GenerationCache, WarmOptions, WarmProgress, WarmRequest } from "./cache/generation-cache.js";
+export type { ExplainedGeneration, GenerationCache, WarmOptions, WarmProgress, WarmRequest } from "./cache/generation-cache.js";
 export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
 export type { Generation } from "./generation.js";

@@ -126,7 +126,9 @@ test("an aborted generation is not kept", async (t) => {
 test("a state is written on with what is kept, exactly as if it were computed", async (t) => {
   const cacher = await load(t, true);
   const [one, two, three] = [await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT }), await cacher.states.create({ text: PROMPT })];
+  const { key } = await one.explainGeneration({ maxTokens: 16 });
   const first = await read(one.generate({ maxTokens: 16 }));
+  assert.equal(first.cache.key, key);
   const second = await read(two.generate({ maxTokens: 16 }));
   const plain = await read(three.generate({ maxTokens: 16, cache: false }));
   assert.deepEqual([first.cache.hit, second.cache.hit, plain.cache.key], [false, "exact", null]);
@@ -167,4 +169,29 @@ test("warming computes what is not there", async (t) => {
   const stopped = new AbortController();
   stopped.abort();
   await assert.rejects(cacher.cache.warm(requests, { signal: stopped.signal }), { code: "aborted" });
+});
+
+test("a pin outlasts a new answer and a new visit; a pinned tag does not stick", async (t) => {
+  const { mkdtemp, rm } = await import("node:fs/promises");
+  const { tmpdir } = await import("node:os");
+  const folder = await mkdtemp(`${tmpdir()}/cacher-test-`);
+  t.after(() => rm(folder, { recursive: true }));
+  const layers = [{ kind: "file", folder }];
+  const pinned = async (cacher) => Object.fromEntries((await cacher.cache.entries()).items.map((entry) => [entry.title, entry.pinned]));
+  const first = await load(t, { layers, pinnedTags: ["keep"] });
+  const { cache } = await first.generate("one", OPTIONS).result;
+  await first.cache.pin(cache.key);
+  await first.generate("two", { ...OPTIONS, tags: ["keep"] }).result;
+  assert.deepEqual(await pinned(first), { one: true, two: true });
+  await first.dispose();
+  const second = await load(t, { layers });
+  assert.equal((await second.generate("one", { ...OPTIONS, cache: "refresh" }).result).cache.hit, false);
+  assert.equal((await second.generate("two", OPTIONS).result).cache.layer, "file");
+  assert.deepEqual(await pinned(second), { one: true, two: false });
+});
+
+test("the model's own cache can be closed without it", async (t) => {
+  const cacher = await load(t, true);
+  await cacher.cache.close();
+  assert.equal((await cacher.generate(PROMPT, OPTIONS).result).finishReason, "length");
 });

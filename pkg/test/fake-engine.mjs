@@ -72,10 +72,15 @@ class Engine {
     this.#jobs.set(this.#next, { ids, logits: positions ?? Int32Array.from(ids.keys()) });
     return this.#next++;
   }
+  addEmbedding(prompt) {
+    const ids = typeof prompt === "string" ? this.encode(prompt).ids : prompt;
+    this.#jobs.set(this.#next, { embedding: Float32Array.of(ids.length) });
+    return this.#next++;
+  }
   cancel(job) {
     this.#log.push(`cancel ${job}`);
     const entry = this.#jobs.get(job);
-    if (entry?.logits) this.#jobs.delete(job);
+    if (entry?.logits || entry?.embedding) this.#jobs.delete(job);
     else if (entry) entry.cancelled = true;
   }
   step() {
@@ -85,6 +90,9 @@ class Engine {
         this.#jobs.delete(job);
         const rows = entry.logits.length;
         events.push({ job, type: "logits", data: new Float32Array(rows * 10), shape: [rows, 10], tokens: entry.ids });
+      } else if (entry.embedding) {
+        this.#jobs.delete(job);
+        events.push({ job, type: "embedding", data: entry.embedding });
       } else if (entry.fails) {
         this.#jobs.delete(job);
         events.push({ job, type: "error", error: coded("context-overflow", "too long", { needed: 65 }) });

@@ -93,9 +93,8 @@ impl<'de> Visitor<'de> for Strict {
     /// identifier.
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         if value.abs() > MAX_INTEGER && value.abs() < EXPONENT_FROM {
-            return Err(E::custom(format!(
-                "{value} is an integer that a double may not hold exactly: pass it as a string"
-            )));
+            let reason = "an integer beyond 2^53 - 1 must be passed as a string";
+            return Err(E::custom(reason));
         }
         let number = Number::from_f64(value).ok_or_else(|| E::custom("a number is not finite"))?;
         Ok(Value::Number(number))
@@ -145,7 +144,7 @@ mod tests {
     fn a_long_integer_is_told_to_be_a_string() {
         let error = canonical("{\"id\": 9007199254740993}").unwrap_err();
         assert_eq!(error.code(), "invalid-argument");
-        assert!(error.to_string().contains("pass it as a string"));
+        assert!(error.to_string().contains("must be passed as a string"));
         assert_eq!(canonical("9007199254740991").unwrap(), "9007199254740991");
     }
 

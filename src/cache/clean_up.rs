@@ -16,9 +16,9 @@ pub struct Request {
     now: f64,
 }
 
-/// Read from storage: numbers may be any.
+/// Read from storage: numbers may be any, and there may be more beside them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Row {
     pub key: String,
     pub bytes: f64,

@@ -75,7 +75,7 @@ impl Core {
         if let Some((held, freshness)) = self.memory.find(key, now, stale, count) {
             let hits = held.used.hits - u64::from(count);
             found = state(held.record.facts(), freshness, hits, now, beta, chance);
-            self.at_hand = Some(held.clone());
+            self.at_hand = Some(held);
         }
         if count {
             match found {
@@ -211,17 +211,6 @@ impl Core {
         let there = self.memory.set_pinned(key, pinned);
         self.note_departures();
         there
-    }
-
-    /// Pins entries with any of these tags, and no others by tag.
-    pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: u64) {
-        self.configure(
-            Settings {
-                pinned_tags: tags,
-                ..self.settings.clone()
-            },
-            now,
-        );
     }
 
     /// The entries in memory as `CacheEntry`s in JSON.

@@ -1,7 +1,11 @@
 //! The entries in memory: what is there, and what goes when there is too much.
 //!
-//! Order is exact: each use has a number, and the lowest number goes first. An
-//! entry that is pinned, by itself or by a tag, keeps its number but is not in
+//! Order is exact: each use has a number, and the lowest number goes first. A use
+//! only writes down its number; an entry is moved to its place in the order when
+//! it comes up for eviction under an older one. So a hit costs no search in the
+//! order, and an entry that is used often is moved once for many uses.
+//!
+//! An entry that is pinned, by itself or by a tag, keeps its number but is not in
 //! the order; unpinned, it is back where its last use puts it. Pinned entries
 //! count like any others, so where they fill the limits nothing else stays: the
 //! limits are kept, and what was pinned is kept, and a new entry that is neither
@@ -69,6 +73,8 @@ pub struct Held {
     by_itself: bool,
     /// Number of its last use.
     turn: u64,
+    /// Number under which it is in the order: of this use or an earlier one.
+    placed: u64,
 }
 
 #[derive(Debug)]
@@ -76,7 +82,7 @@ pub struct Memory {
     limits: Limits,
     pinned_tags: HashSet<String>,
     entries: HashMap<Key, Held>,
-    /// By their last uses, those that may be evicted.
+    /// Those that may be evicted, by `placed`.
     order: BTreeMap<u64, Key>,
     /// All that expire.
     expiry: BTreeSet<(u64, Key)>,
@@ -111,32 +117,27 @@ impl Memory {
         now: u64,
         stale: bool,
         count: bool,
-    ) -> Option<(&Held, Freshness)> {
-        let expires = self.entries.get(key)?.record.facts().expires;
-        let freshness = freshness(expires, now, self.limits.stale_ms);
+    ) -> Option<(Held, Freshness)> {
+        let held = self.entries.get_mut(key)?;
+        let freshness = freshness(held.record.facts().expires, now, self.limits.stale_ms);
         let served = match freshness {
             Freshness::Fresh => true,
             Freshness::Stale => stale,
             Freshness::Expired => false,
         };
+        if served {
+            if count {
+                held.used.last_used = now;
+                held.used.hits += 1;
+                held.turn = self.next_turn;
+                self.next_turn += 1;
+            }
+            return Some((held.clone(), freshness));
+        }
         if freshness == Freshness::Expired && count {
             self.depart(key, Reason::Expired);
         }
-        if !served {
-            return None;
-        }
-        let held = self.entries.get_mut(key)?;
-        if count {
-            held.used.last_used = now;
-            held.used.hits += 1;
-            if !held.pinned {
-                self.order.remove(&held.turn);
-                self.order.insert(self.next_turn, *key);
-            }
-            held.turn = self.next_turn;
-            self.next_turn += 1;
-        }
-        Some((held, freshness))
+        None
     }
 
     /// Puts an entry in place of what has its key, whose pin it inherits, and
@@ -150,6 +151,7 @@ impl Memory {
             used,
             by_itself,
             turn: self.next_turn,
+            placed: self.next_turn,
         };
         if bytes_of(&held) > self.limits.max_bytes {
             let reason = Reason::TooLarge;
@@ -165,7 +167,7 @@ impl Memory {
         if held.pinned {
             self.pinned += 1;
         } else {
-            self.order.insert(held.turn, key);
+            self.order.insert(held.placed, key);
         }
         self.entries.insert(key, held.clone());
         self.fit(now);
@@ -182,7 +184,7 @@ impl Memory {
         if held.pinned {
             self.pinned -= 1;
         } else {
-            self.order.remove(&held.turn);
+            self.order.remove(&held.placed);
         }
         Some(held)
     }
@@ -279,10 +281,11 @@ impl Memory {
         {
             held.pinned = pinned;
             if pinned {
-                self.order.remove(&held.turn);
+                self.order.remove(&held.placed);
                 self.pinned += 1;
             } else {
-                self.order.insert(held.turn, key);
+                held.placed = held.turn;
+                self.order.insert(held.placed, key);
                 self.pinned -= 1;
             }
         }
@@ -306,10 +309,26 @@ impl Memory {
 
     fn evict(&mut self) {
         while let Some(reason) = self.surplus()
-            && let Some((_, &key)) = self.order.first_key_value()
+            && let Some(key) = self.longest_unused()
         {
             self.depart(&key, reason);
         }
+    }
+
+    /// Of those in the order. What was used since it was placed is placed anew:
+    /// the first that was not has the lowest number of all, since none is placed
+    /// above its last use.
+    fn longest_unused(&mut self) -> Option<Key> {
+        while let Some((&placed, &key)) = self.order.first_key_value() {
+            let held = self.entries.get_mut(&key)?;
+            if held.turn == placed {
+                return Some(key);
+            }
+            self.order.remove(&placed);
+            held.placed = held.turn;
+            self.order.insert(held.placed, key);
+        }
+        None
     }
 
     fn depart(&mut self, key: &Key, reason: Reason) {

@@ -172,7 +172,7 @@ impl Metrics {
         if hit || miss {
             self.lookup.record(lookup_ms);
         }
-        if answer != Answer::Refresh {
+        if !matches!(answer, Answer::Refresh | Answer::Error) {
             self.requests += 1;
         }
         self.saved_ms += saved_ms;
@@ -277,7 +277,7 @@ pub struct Stats<'a> {
     pub refreshes: u64,
     pub evictions: Evictions,
     pub expirations: u64,
-    /// Requests that ended with one. Those of layers are with the layers: they
+    /// Faults of the cache. Those of layers are with the layers: they
     /// end no request.
     pub errors: u64,
     pub saved_ms: f64,

@@ -40,7 +40,11 @@ fn answers(page: &mut Page, stats: &Stats) {
         "Answers computed anew although they were there.",
         stats.refreshes,
     );
-    page.counter("errors", "Requests that ended with an error.", stats.errors);
+    page.counter(
+        "errors",
+        "Faults of the cache; those of layers are with the layers.",
+        stats.errors,
+    );
     page.counter(
         "expirations",
         "Entries deleted from memory after their time.",

@@ -1,16 +1,29 @@
-//! Prompts by meaning: which of an entry's family is nearest to a vector.
+//! Prompts by meaning: which of an entry's family is nearest to a vector, and
+//! whether its answer may be given.
 //!
-//! Exact search by cosine over all vectors of a family. Guards, which say why a
-//! near prompt still asks for something else, follow; the threshold is for them:
-//! a guarded prompt must not hide another that is near enough.
+//! Exact search by cosine over all vectors: a cache has thousands of entries,
+//! not millions, and an approximate index could miss. Vectors are those of
+//! [`crate::generate::embedding`], or any others that go with each other.
 
+use super::guards;
 use std::collections::HashMap;
+
+/// Least score of a match, where nothing else is said: chosen on one half of
+/// the pairs in `tests/fixtures/cache/pairs.json`, see `docs/semantic.md`.
+pub const DEFAULT_THRESHOLD: f32 = 0.6;
+
+/// Most bytes of a prompt that is found by meaning: longer ones are documents,
+/// in which a word of a thousand may matter.
+pub const MAX_PROMPT_BYTES: usize = 8192;
+
+/// Most numbers of a vector.
+pub const MAX_LENGTH: usize = 16_384;
 
 /// The nearest entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Similar {
     pub key: [u8; 32],
-    /// Cosine, up to 1.
+    /// Cosine, -1 to 1.
     pub score: f32,
     pub prompt: String,
     /// Why it must not be taken all the same.
@@ -32,6 +45,7 @@ pub struct SemanticIndex {
 }
 
 impl SemanticIndex {
+    /// `score >= threshold` is a match.
     pub fn new(threshold: f32) -> Self {
         Self {
             threshold,
@@ -39,19 +53,23 @@ impl SemanticIndex {
         }
     }
 
-    pub fn threshold(&self) -> f32 {
-        self.threshold
-    }
-
     pub fn set_threshold(&mut self, threshold: f32) {
         self.threshold = threshold;
     }
 
+    /// Makes an entry findable, in place of what `key` had. A `family` is what
+    /// requests must share to be compared: all but their prompts. What cannot
+    /// be compared is not findable: a prompt over [`MAX_PROMPT_BYTES`]; a vector
+    /// over [`MAX_LENGTH`], not finite, or zero.
     pub fn insert(&mut self, key: [u8; 32], family: &str, prompt: &str, vector: Vec<f32>) {
+        self.placed.remove(&key);
+        let Some(vector) = comparable(prompt, vector) else {
+            return;
+        };
         let placed = Placed {
             family: family.into(),
             prompt: prompt.into(),
-            vector: unit(vector),
+            vector,
         };
         self.placed.insert(key, placed);
     }
@@ -64,29 +82,67 @@ impl SemanticIndex {
         self.placed.clear();
     }
 
-    /// The nearest of a family, whatever its score; the lowest key of equals.
-    pub fn similar(&self, family: &str, _prompt: &str, vector: Vec<f32>) -> Option<Similar> {
-        let vector = unit(vector);
-        self.placed
+    pub fn len(&self) -> usize {
+        self.placed.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.placed.is_empty()
+    }
+
+    /// The nearest of a family that has the threshold and that no guard refuses;
+    /// where there is none, the nearest of all, whatever its score, with its
+    /// guard. Of equals the one with the lowest key.
+    pub fn similar(&self, family: &str, prompt: &str, vector: Vec<f32>) -> Option<Similar> {
+        let vector = comparable(prompt, vector)?;
+        let mut near: Vec<(f32, &[u8; 32], &Placed)> = self
+            .placed
             .iter()
             .filter(|(_, placed)| placed.family == family && placed.vector.len() == vector.len())
-            .map(|(key, placed)| (dot(&placed.vector, &vector), key, placed))
-            .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
-            .map(|(score, key, placed)| Similar {
+            .map(|(key, placed)| (dot(&placed.vector, &vector) as f32, key, placed))
+            .collect();
+        near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        let mut nearest = None;
+        for (score, key, placed) in near {
+            if score < self.threshold && nearest.is_some() {
+                break;
+            }
+            let similar = Similar {
                 key: *key,
                 score,
                 prompt: placed.prompt.clone(),
-                guard: None,
-            })
+                guard: guards::refusal(prompt, &placed.prompt),
+            };
+            if score >= self.threshold && similar.guard.is_none() {
+                return Some(similar);
+            }
+            nearest.get_or_insert(similar);
+        }
+        nearest
     }
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// The vector with length 1, where it and the prompt can be compared.
+fn comparable(prompt: &str, mut vector: Vec<f32>) -> Option<Vec<f32>> {
+    if prompt.len() > MAX_PROMPT_BYTES || vector.len() > MAX_LENGTH {
+        return None;
+    }
+    let length = dot(&vector, &vector).sqrt();
+    if !length.is_finite() || length == 0.0 {
+        return None;
+    }
+    for float in &mut vector {
+        *float = (f64::from(*float) / length) as f32;
+    }
+    Some(vector)
 }
 
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
-    let length = dot(&vector, &vector).sqrt().max(f32::MIN_POSITIVE);
-    vector.iter_mut().for_each(|float| *float /= length);
-    vector
+/// In f64: no overflow, and equal vectors come to 1 but for the last bit.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    products.sum()
 }
+
+#[cfg(test)]
+#[path = "semantic_tests.rs"]
+mod tests;

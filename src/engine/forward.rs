@@ -313,6 +313,10 @@ fn take_logits(
     config: &Config,
     stride: usize,
 ) -> Vec<f32> {
+    // The buffer may be gone by now.
+    if count == 0 {
+        return Vec::new();
+    }
     if all == 1 && count == 1 {
         logits.truncate(config.vocab_size);
         return std::mem::take(logits);

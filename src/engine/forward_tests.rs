@@ -134,6 +134,27 @@ fn a_sequence_gives_the_same_bits_alone_and_in_a_batch() {
 }
 
 #[test]
+fn a_sequence_may_ask_for_nothing_after_the_only_one_that_asks() {
+    let engine = engine(Dtype::Q8);
+    let text = text(10, 3);
+    let alone = logits(&engine, &text, &[10]);
+    let mut caches = [engine.new_kv(), engine.new_kv()];
+    let asks = [LogitRows::Last, LogitRows::None];
+    let mut batch: Vec<Rows> = caches
+        .iter_mut()
+        .zip(asks)
+        .map(|(kv, logits)| Rows {
+            kv,
+            tokens: &text,
+            logits,
+        })
+        .collect();
+    let outputs = engine.forward(&mut batch, Taps::default()).unwrap();
+    assert_eq!(bits(&outputs[0].logits), bits(&alone[9 * 101..]));
+    assert!(outputs[1].logits.is_empty());
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let text = text(80, 3);
     let alone = bits(&logits(&engine(Dtype::Q8), &text, &[37, 1]));

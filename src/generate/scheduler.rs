@@ -8,12 +8,13 @@
 
 use super::GenerateOptions;
 use super::comparison::{Comparison, ComparisonResult};
+use super::embedding::Embedding;
 use super::generation::{Continuation, Generation, GenerationChunk, GenerationResult, Input};
 use super::logits::{Logits, LogitsRun};
 use super::reading::{Reading, ReadingResult};
 use super::rng::RngState;
 use crate::error::{Error, Result};
-use crate::model::{BlockName, BlockTable, Model, Rows, Taps};
+use crate::model::{BlockName, BlockTable, Model, Output, Rows, Taps};
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub enum Event {
     Read(ReadingResult),
     /// The job has ended.
     Compared(ComparisonResult),
+    /// The job has ended; the vector has length 1.
+    Embedded(Vec<f32>),
     /// The job has ended.
     Failed(Error),
 }
@@ -46,6 +49,7 @@ enum Work {
     Logits(LogitsRun),
     Reading(Reading),
     Comparison(Box<Comparison>),
+    Embedding(Box<Embedding>),
 }
 
 struct Job {
@@ -72,6 +76,8 @@ pub struct Scheduler {
     /// What the chains of plain requests begin with.
     root: BlockName,
     jobs: BTreeMap<JobId, Job>,
+    /// What all embeddings have in common, once one has been made.
+    mean: Option<Rc<[f64]>>,
     /// Events for the next step to tell.
     pending: Vec<(JobId, Event)>,
     next: JobId,
@@ -86,6 +92,7 @@ impl Scheduler {
             blocks: BlockTable::new(DEFAULT_KV_BUDGET),
             root: BlockName::root(&["plain"]),
             jobs: BTreeMap::new(),
+            mean: None,
             pending: Vec::new(),
             next: 1,
         }
@@ -200,6 +207,19 @@ impl Scheduler {
         Ok(self.add(Work::Comparison(Box::new(comparison)), Some(roots)))
     }
 
+    /// Begins to embed a text; see [`Embedding::new`]. The first one runs
+    /// 545 of GPT-2's tokens more, for the mean.
+    pub fn add_embedding(&mut self, input: Input, parse_special: bool) -> Result<JobId> {
+        let embedding = Embedding::new(
+            self.model.as_ref(),
+            self.tokenizer.as_deref(),
+            input,
+            parse_special,
+            self.mean.clone(),
+        )?;
+        Ok(self.add(Work::Embedding(Box::new(embedding)), self.plain_roots()))
+    }
+
     /// Requests share blocks where that cannot change a bit of their results.
     fn plain_roots(&self) -> Option<[BlockName; 2]> {
         self.model.is_exact().then_some([self.root; 2])
@@ -234,15 +254,17 @@ impl Scheduler {
         self.collect_finished(&mut events);
         let mut ids = Vec::new();
         let mut batch = Vec::new();
+        let mut taps = Taps::default();
         for (&id, job) in &mut self.jobs {
             ids.push(id);
+            taps.hidden_states |= matches!(job.work, Work::Embedding(_));
             batch.push(job.work.rows());
         }
         if batch.is_empty() {
             return events;
         }
         let counts: Vec<usize> = batch.iter().map(|rows| rows.tokens.len()).collect();
-        let outputs = self.model.forward(&mut batch, Taps::default());
+        let outputs = self.model.forward(&mut batch, taps);
         let now = (self.clock)();
         match outputs {
             Ok(outputs) => {
@@ -250,7 +272,7 @@ impl Scheduler {
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
-                    match job.work.accept(output.logits, count, now) {
+                    match job.work.accept(output, count, now) {
                         Ok(None) => {}
                         Ok(Some(chunk)) => events.push((id, Event::Chunk(chunk))),
                         Err(error) => {
@@ -287,6 +309,9 @@ impl Scheduler {
         for id in ids {
             if let Some(job) = self.jobs.remove(&id) {
                 job.keep_known(&mut self.blocks);
+                if let Work::Embedding(embedding) = &job.work {
+                    self.mean = embedding.mean();
+                }
                 events.push((id, job.work.end(now)));
             }
         }
@@ -301,6 +326,8 @@ impl Job {
             Work::Logits(run) => run.take_known(blocks, roots[0]),
             Work::Reading(reading) => reading.take_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.take_known(blocks, roots),
+            // It needs the hidden states of every token.
+            Work::Embedding(_) => {}
         }
     }
 
@@ -311,6 +338,7 @@ impl Job {
             Work::Logits(run) => run.keep_known(blocks, roots[0]),
             Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
+            Work::Embedding(embedding) => embedding.keep_known(blocks, roots[0]),
         }
     }
 }
@@ -322,20 +350,24 @@ impl Work {
             Self::Logits(run) => run.rows(),
             Self::Reading(reading) => reading.rows(),
             Self::Comparison(comparison) => comparison.rows(),
+            Self::Embedding(embedding) => embedding.rows(),
         }
     }
 
     fn accept(
         &mut self,
-        logits: Vec<f32>,
+        output: Output,
         count: usize,
         now: f64,
     ) -> Result<Option<GenerationChunk>> {
         match self {
-            Self::Generation(job) | Self::Continuation(job) => return job.accept(logits, now),
-            Self::Logits(run) => run.accept(&logits, count),
-            Self::Reading(reading) => reading.accept(&logits, count),
-            Self::Comparison(comparison) => comparison.accept(&logits, count),
+            Self::Generation(job) | Self::Continuation(job) => {
+                return job.accept(output.logits, now);
+            }
+            Self::Logits(run) => run.accept(&output.logits, count),
+            Self::Reading(reading) => reading.accept(&output.logits, count),
+            Self::Comparison(comparison) => comparison.accept(&output.logits, count),
+            Self::Embedding(embedding) => embedding.accept(&output.hidden_states, count),
         }
         Ok(None)
     }
@@ -346,6 +378,7 @@ impl Work {
             Self::Logits(run) => run.is_finished(),
             Self::Reading(reading) => reading.is_finished(),
             Self::Comparison(comparison) => comparison.is_finished(),
+            Self::Embedding(embedding) => embedding.is_finished(),
         }
     }
 
@@ -365,6 +398,7 @@ impl Work {
             Self::Logits(run) => Event::Logits(run.result()),
             Self::Reading(reading) => Event::Read(reading.result()),
             Self::Comparison(comparison) => Event::Compared(comparison.result()),
+            Self::Embedding(embedding) => Event::Embedded(embedding.result()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! makes of it.
 
 use crate::cache::canonical::canonical;
-use crate::cache::core::{self, Core, to_json};
+use crate::cache::core::{Core, inspect, plan, to_json};
 use crate::cache::entry::NewEntry;
 use crate::cache::invalidation::Invalidation;
 use crate::cache::key::Key;
@@ -131,11 +131,6 @@ impl ResponseCacheCore {
         Ok(self.core.set_pinned(&Key::parse(key)?, pinned))
     }
 
-    #[wasm_bindgen(js_name = setPinnedTags)]
-    pub fn set_pinned_tags(&mut self, tags: Vec<String>, now: f64) {
-        self.core.set_pinned_tags(tags, time(now));
-    }
-
     pub fn entries(&self) -> Result<String> {
         self.core.entries()
     }
@@ -218,7 +213,7 @@ impl ResponseCacheCore {
     }
 
     pub fn inspect(record: Vec<u8>) -> Result<String> {
-        core::inspect(record)
+        inspect(record)
     }
 
     pub fn sign(record: &[u8], secret: &str) -> Result<Vec<u8>> {
@@ -231,7 +226,7 @@ impl ResponseCacheCore {
 
     #[wasm_bindgen(js_name = cleanUp)]
     pub fn clean_up(request: &str) -> Result<String> {
-        core::plan(request)
+        plan(request)
     }
 }
 

@@ -32,6 +32,7 @@ export type EngineEvent =
   | { job: number; type: "continued"; result: GenerationResult; state: string }
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
+  | { job: number; type: "embedding"; data: Float32Array }
   | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
 
 /** Token ids and their places in the text. */
@@ -218,6 +219,13 @@ impl Engine {
             .add_logits(input(tokens)?, positions.as_deref())
     }
 
+    /// Begins to embed a prompt as one vector of `nEmbd` numbers, for finding
+    /// prompts that mean the same; the job's number.
+    #[wasm_bindgen(js_name = addEmbedding)]
+    pub fn add_embedding(&mut self, prompt: JsInput, parse_special: bool) -> Result<JobId, Error> {
+        self.scheduler.add_embedding(input(prompt)?, parse_special)
+    }
+
     /// Ends a job: a generation's next event is its end, any other is dropped.
     pub fn cancel(&mut self, job: JobId) {
         self.scheduler.cancel(job);
@@ -265,6 +273,12 @@ fn event_object(event: Event) -> Result<JsValue, Error> {
             );
             errors::set(&object, "tokens", &to_value(&logits.tokens)?);
             ("logits", object)
+        }
+        Event::Embedded(vector) => {
+            let object = JsValue::from(js_sys::Object::new());
+            let data = js_sys::Float32Array::from(&vector[..]);
+            errors::set(&object, "data", &data.into());
+            ("embedding", object)
         }
         Event::Failed(error) => failed(&error),
         Event::Continued(..) | Event::Read(_) | Event::Compared(_) => {

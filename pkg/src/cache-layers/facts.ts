@@ -43,8 +43,8 @@ export function afterUse(facts: CacheEntry, { lastUsed, hits }: Use): CacheEntry
   return { ...facts, lastUsed: Math.max(facts.lastUsed, lastUsed), hits: facts.hits + hits };
 }
 
-export function toRow({ key, bytes, lastUsed, expires, pinned }: CacheEntry): CleanUpRow {
-  return { key, bytes, lastUsed, expires, pinned };
+export function toRow({ key, bytes, lastUsed, expires, pinned, tags }: CacheEntry): CleanUpRow {
+  return { key, bytes, lastUsed, expires, pinned, tags };
 }
 
 /** Refuses a record that a clean-up would delete at once. */

@@ -26,6 +26,7 @@ import {
   USED,
   type Head,
 } from "./file-format.js";
+import { toRow } from "./facts.js";
 import type { CleanUpPlan, CleanUpRow, LocalLayer, Use } from "./layer.js";
 
 export type FileLayerOptions = Omit<Extract<LayerOptions, { kind: "file" }>, "kind">;
@@ -72,7 +73,8 @@ export class FileLayer implements LocalLayer {
   async set(key: string, record: Uint8Array, entry: CacheEntry, signal: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     const path = this.#path(key);
-    const begin = encode({ ...entry, key });
+    const before = await this.#readFacts(key);
+    const begin = encode({ ...entry, key, pinned: entry.pinned || before.entry?.pinned === true });
     if (begin.length > HEAD_BYTES + MAX_FACTS_BYTES) {
       throw new CacherError("invalid-argument", "the cache's file layer: the facts of an entry are too long");
     }
@@ -140,7 +142,7 @@ export class FileLayer implements LocalLayer {
       for (const { key, entry, bytes } of found) {
         // It has an entry's name and is none, or none that can be read; where it cannot be deleted either, it stays.
         if (entry === undefined) await this.#unlink(key).catch(() => undefined);
-        else rows.push({ key, bytes, lastUsed: entry.lastUsed, expires: entry.expires, pinned: entry.pinned });
+        else rows.push({ ...toRow(entry), key, bytes });
       }
     }
     const plan = choose(rows, this.#limits);

@@ -55,8 +55,11 @@ export class GuardedLayer {
     return { health: this.#down === undefined ? "ok" : "down", reason, retryAt };
   }
 
-  /** `undefined` also where the layer is down, or `signal` is aborted. What cannot be a record is deleted. */
-  async get(key: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  /**
+   * `undefined` also where the layer is down, or `signal` is aborted. What cannot
+   * be a record is deleted. `again`: a miss was counted just now.
+   */
+  async get(key: string, signal: AbortSignal, again = false): Promise<Uint8Array | undefined> {
     const read = async (signal: AbortSignal) => {
       try {
         const record = await this.#layer.get(key, signal);
@@ -69,7 +72,7 @@ export class GuardedLayer {
         throw error;
       }
     };
-    const found = await this.#attempt(signal, read, ({ record }) => (record === undefined ? "miss" : "hit"));
+    const found = await this.#attempt(signal, read, ({ record }) => (record !== undefined ? "hit" : again ? undefined : "miss"));
     return found?.record;
   }
 

@@ -52,7 +52,9 @@ export class IndexedDbLayer implements LocalLayer {
     const bytes = record.slice();
     const put = () =>
       this.#connection.run([FACTS, RECORDS], "readwrite", async (transaction) => {
-        transaction.objectStore(FACTS).put({ ...entry, key, layers: [] });
+        const facts = transaction.objectStore(FACTS);
+        const before = readFacts(await done<unknown>(facts.get(key)));
+        facts.put({ ...entry, key, layers: [], pinned: entry.pinned || before?.pinned === true });
         transaction.objectStore(RECORDS).put(bytes, key);
       });
     try {

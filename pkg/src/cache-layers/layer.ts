@@ -24,6 +24,8 @@ export interface CleanUpRow {
   lastUsed: number;
   expires: number | null;
   pinned: boolean;
+  /** Tags may be pinned too. */
+  tags: string[];
 }
 
 /** A prompt's place in the space of meanings. */
@@ -34,7 +36,10 @@ export interface StoredVector {
   vector: Float32Array;
 }
 
-/** A layer on this device, which keeps the facts of its entries beside their records. */
+/**
+ * A layer on this device, which keeps the facts of its entries beside their
+ * records. What `set` puts in the place of a pinned entry is pinned too.
+ */
 export interface LocalLayer extends CacheLayer {
   /** The facts, in batches, without reading the records; `layers` is empty. */
   entries(signal: AbortSignal): AsyncIterable<readonly CacheEntry[]>;

@@ -38,7 +38,8 @@ export class LocalStorageLayer implements LocalLayer {
   async set(key: string, record: Uint8Array, entry: CacheEntry): Promise<void> {
     requireFits(record, this.#limits);
     const text = toBase64(record);
-    const put = () => this.#put({ ...entry, key, layers: [] }, text);
+    const pinned = entry.pinned || this.#facts(key)?.pinned === true;
+    const put = () => this.#put({ ...entry, key, layers: [], pinned }, text);
     try {
       put();
     } catch (error) {

@@ -10,11 +10,9 @@ import { IndexedDbLayer } from "./indexed-db.js";
 import type { LocalLayer } from "./layer.js";
 import type { LayerPlan } from "./plan.js";
 import { RemoteLayer } from "./remote.js";
+import { LOCAL_TIMEOUT_MS } from "./time-limit.js";
 import { Upstash } from "./upstash.js";
 import { Webdis } from "./webdis.js";
-
-/** On this device, a layer that takes longer is of no use; a remote one has a limit of its own. */
-const LOCAL_TIMEOUT_MS = 2_000;
 
 /** What tells of layers; the first argument is the layer's name. */
 interface LayerWatch {

@@ -4,6 +4,9 @@
 
 import { abortError } from "../errors.js";
 
+/** On this device, a layer that takes longer is of no use; a remote one has a limit of its own. In milliseconds. */
+export const LOCAL_TIMEOUT_MS = 2_000;
+
 /** Rejects with what `late` gives after `ms`, and as soon as `signal` is aborted; the work's own signal fires as well. */
 export async function withinTime<T>(
   ms: number,

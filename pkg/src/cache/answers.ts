@@ -64,6 +64,7 @@ export class Answers {
     signal: AbortSignal,
   ): Promise<Answered<Result>> {
     let { mode } = controls;
+    let refused = false;
     for (;;) {
       if (mode === null) return { result: await work.compute(onPart, signal), label: computedLabel(null) };
       const { subject } = work;
@@ -80,8 +81,10 @@ export class Answers {
           } catch (error) {
             // A state that has moved on since, or a record that is none after all.
             if (toCacherError(error).code !== "invalid-cache-record") throw error;
-            if (mode === "only") throw error;
-            mode = null;
+            if (subject.kind !== "state") await this.#line.ask("delete", { keys: [label.key!] });
+            // Twice would be once too often.
+            if (refused) mode = null;
+            refused = true;
             break;
           }
         }

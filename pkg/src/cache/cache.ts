@@ -70,7 +70,7 @@ export class ResponseCache {
   protected readonly answers: Answers;
   readonly #client: Client;
   readonly #pageLayers: readonly (CacheLayer | undefined)[];
-  readonly #stops = new Set<AbortController>();
+  readonly #stops = new Set<() => void>();
   #served: AbortController | undefined;
 
   /** @internal */
@@ -156,7 +156,7 @@ export class ResponseCache {
         },
         keep: (parts, flight) => ({ type: "value", value: toKept({ parts, times: flight.parts.map(({ ms }) => ms) }), source: null }),
         give: async (content, give, stop) => {
-          const { parts, times } = fromKept(requireContent(content, "value").value) as { parts: Part[]; times: number[] };
+          const { parts, times } = requireStream<Part>(fromKept(requireContent(content, "value").value));
           await pace(parts, controls.paced ? times : [], give, stop);
           return parts;
         },
@@ -178,9 +178,10 @@ export class ResponseCache {
     return async (...args) => (await this.fetch(request(...args), () => fn(...args), controls)).value;
   }
 
-  /** What a request's key is made of, and the key: SHA-256 of the JSON. */
-  async explainKey(request: CacheRequest): Promise<{ key: string; json: string }> {
-    const subject = { kind: "value", json: requestJson(request), stream: false } as const;
+  /** What a request's key is made of, and the key: SHA-256 of the JSON. `stream`: of what `stream` keeps. Default: false. */
+  async explainKey(request: CacheRequest, { stream = false }: { stream?: boolean } = {}): Promise<{ key: string; json: string }> {
+    requireKinds("explainKey", { stream }, { stream: "flag" });
+    const subject = { kind: "value", json: requestJson(request), stream } as const;
     const { key, json } = await this.line.ask("explain", { subject });
     return { key, json };
   }
@@ -255,12 +256,13 @@ export class ResponseCache {
     const watch = () => void this.line.ask("watch", null, { signal: stop.signal, onEvent: listener }).catch(() => undefined);
     watch();
     const forget = this.#client.onrestart(watch);
-    this.#stops.add(stop);
-    return () => {
+    const end = () => {
       stop.abort();
       forget();
-      this.#stops.delete(stop);
+      this.#stops.delete(end);
     };
+    this.#stops.add(end);
+    return end;
   }
 
   /** All entries that are in memory and on this device, as a file. */
@@ -268,7 +270,7 @@ export class ResponseCache {
     return this.line.ask("export", null);
   }
 
-  /** Adds the entries of a file; how many. Error: `invalid-cache-record`; those before the fault are kept. */
+  /** Adds the entries of a file that are not expired, on this device; how many. Error: `invalid-cache-record`; those before the fault are kept. */
   async import(file: Blob): Promise<number> {
     if (!(file instanceof Blob)) throw new CacherError("invalid-argument", "file: must be a Blob");
     return this.line.ask("import", { file });
@@ -276,9 +278,14 @@ export class ResponseCache {
 
   /** Ends the cache; what it holds in storage stays. */
   async close(): Promise<void> {
-    for (const stop of this.#stops) stop.abort();
+    this.unsubscribe();
     this.#served?.abort();
     this.#client.dispose();
+  }
+
+  protected unsubscribe(): void {
+    for (const stop of this.#stops) stop();
+    this.#stops.clear();
   }
 
   /** Answers the host's calls of layers that live here. */
@@ -296,6 +303,12 @@ export class ResponseCache {
     });
     serve.catch(() => undefined);
   }
+}
+
+function requireStream<Part>(kept: unknown): { parts: Part[]; times: number[] } {
+  const { parts, times } = (kept ?? {}) as { parts: Part[]; times: number[] };
+  if (Array.isArray(parts) && Array.isArray(times)) return { parts, times };
+  throw new CacherError("invalid-cache-record", "the kept value is no stream");
 }
 
 function requireKey(key: string): string {

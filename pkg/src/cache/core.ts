@@ -72,7 +72,6 @@ export interface Core {
   /** Keys in memory that an `Invalidation` (JSON) names; with `delete` to do it. */
   matching(invalidation: string, now: number): string[];
   setPinned(key: string, pinned: boolean): boolean;
-  setPinnedTags(tags: string[], now: number): void;
   /** JSON of the `CacheEntry`s in memory, `layers: ["memory"]`. */
   entries(): string;
   /** JSON `[{type: "evict" | "expire", key, reason, count}]` since the last call. */

@@ -39,6 +39,15 @@ export interface WarmProgress {
   failed: number;
 }
 
+export interface ExplainedGeneration {
+  /** SHA-256 of `json`, hexadecimal. */
+  key: string;
+  /** All that decides the answer, as canonical JSON. */
+  json: string;
+  /** Whether the request alone decides the answer: it is greedy, or has a seed. */
+  reproducible: boolean;
+}
+
 /** A state's generation, as `State` asks for it. */
 export interface StateGeneration {
   id: string;
@@ -64,6 +73,11 @@ export class GenerationCache extends ResponseCache {
   override async configure(options: CacheOptions): Promise<void> {
     await super.configure(options);
     if (this.#use !== false) this.#use = options.use ?? this.#use;
+  }
+
+  /** Ends the subscriptions; the cache itself ends with its model. */
+  override async close(): Promise<void> {
+    this.unsubscribe();
   }
 
   /**
@@ -98,10 +112,16 @@ export class GenerationCache extends ResponseCache {
   }
 
   /** What a generation's key is made of, the key, and whether the request alone decides the answer. */
-  async explainGeneration(prompt: Input, options: GenerateOptions = {}): Promise<{ key: string; json: string; reproducible: boolean }> {
+  async explainGeneration(prompt: Input, options: GenerateOptions = {}): Promise<ExplainedGeneration> {
     this.#require();
     const { engine } = this.#split(options);
     return this.line.ask("explain", { subject: { kind: "generation", prompt: toInput("prompt", prompt), options: engine } });
+  }
+
+  /** @internal */
+  async explainState(id: string, options: GenerateOptions): Promise<ExplainedGeneration> {
+    this.#require();
+    return this.line.ask("explain", { subject: { kind: "state", id, options: this.#split(options).engine } });
   }
 
   /** @internal */

@@ -9,7 +9,7 @@
 import { type LayersContext, openLayers } from "../cache-layers/open.js";
 import type { Engine, EngineModule } from "../engine.js";
 import { CacherError, messageOf, toCacherError } from "../errors.js";
-import type { CacheEntry, CacheEvent, CacheLabel, CacheStats, LayerStats } from "./types.js";
+import type { CacheEntry, CacheEvent, CacheLabel } from "./types.js";
 import { readCacheFile, writeCacheFile } from "./cache-file.js";
 import { CacheChannel, type CacheMessage } from "./channel.js";
 import type { Core, NewEntry } from "./core.js";
@@ -31,6 +31,7 @@ import type {
 import { Semantics } from "./semantics.js";
 import { Subjects, type Asked } from "./subjects.js";
 import { type Hit, Tiers } from "./tiers.js";
+import { Upkeep } from "./upkeep.js";
 
 export interface CacheEnvironment {
   module: EngineModule;
@@ -63,10 +64,9 @@ export class CacheHost {
   readonly #semantics: Semantics;
   /** What the leases are for. */
   readonly #leased = new Map<number, Asked>();
-  readonly #uses = new Map<string, { lastUsed: number; hits: number }>();
+  readonly #upkeep: Upkeep;
   readonly #writing = new Set<Promise<void>>();
   #tidied = false;
-  readonly #clock: ReturnType<typeof setInterval>;
 
   constructor(settings: CacheSettings, environment: CacheEnvironment) {
     this.#settings = settings;
@@ -84,7 +84,10 @@ export class CacheHost {
         this.#core.observe(layer, what, ms);
         if (error !== undefined) this.#journal.tell({ type: "error", layer, reason: error.message });
       },
-      onhealth: (layer, health, reason) => this.#journal.tell({ type: "health", layer, reason: reason ?? health }),
+      onhealth: (layer, health, reason) => {
+        this.#journal.tell({ type: "health", layer, reason: reason ?? health });
+        if (health === "ok") void this.#tiers.settle(layer);
+      },
       onrejected: (layer, count) => {
         for (let each = 0; each < count; each++) this.#core.observe(layer, "rejected", 0);
         this.#journal.tell({ type: "error", layer, count, reason: "entries that were none were dropped" });
@@ -99,8 +102,8 @@ export class CacheHost {
     this.#leases = new Leases(settings, this.#channel);
     this.#subjects = new Subjects(this.#statics, environment);
     this.#semantics = new Semantics(this.#core, this.#tiers, environment.embed);
-    this.#clock = setInterval(() => void this.#cleanUp(), settings.cleanUpIntervalMs);
-    if (typeof this.#clock === "object") (this.#clock as { unref?(): void }).unref?.();
+    this.#upkeep = new Upkeep(this.#core, this.#statics, this.#tiers, this.#journal, settings);
+    this.#tiers.open();
   }
 
   async answer({ name, args }: CacheRequestMessage, signal: AbortSignal, onEvent: (event: never) => void): Promise<Value<CacheRequestName>> {
@@ -120,14 +123,14 @@ export class CacheHost {
       case "count":
         return this.#count(args);
       case "entries":
-        await this.#tellUses();
+        await this.#upkeep.tellUses();
         return listEntries(await this.#tiers.entries(), args);
       case "entry":
         return this.#entry(args.key);
       case "delete":
-        return this.#delete(args.keys, "delete");
+        return this.#delete(args.keys);
       case "invalidate":
-        return this.#delete(await this.#tiers.matching(args), "delete");
+        return this.#delete(await this.#tiers.matching(args));
       case "clear":
         return this.#clear(args.remote);
       case "pin":
@@ -138,7 +141,7 @@ export class CacheHost {
         this.#journal.tellOfCore();
         return null;
       case "stats":
-        return this.#stats();
+        return this.#upkeep.stats();
       case "resetStats":
         this.#core.resetStats(Date.now());
         return null;
@@ -160,11 +163,11 @@ export class CacheHost {
 
   /** Writes in progress come to their end. `alive`: the wasm instance can still be called. */
   close(alive: boolean): void {
-    clearInterval(this.#clock);
+    this.#upkeep.stop();
     this.#leases.close();
     this.#channel.close();
     if (alive) this.#core.clear();
-    void Promise.all([this.#tellUses(), ...this.#writing]).finally(() => {
+    void Promise.all([this.#upkeep.tellUses(), ...this.#writing]).finally(() => {
       for (const { local } of this.#tiers.local) local.close();
     });
   }
@@ -175,7 +178,7 @@ export class CacheHost {
     const begun = performance.now();
     const { key } = asked;
     if (mode !== "refresh") {
-      const hit = (await this.#lookUp(asked, subject, begun)) ?? (await this.#lookUpMeaning(asked, subject, begun, signal));
+      const hit = (await this.#lookUp(asked, subject, begun, mode !== "only")) ?? (await this.#lookUpMeaning(asked, subject, begun, signal));
       if (hit !== undefined) return hit;
       if (mode === "only") {
         this.#missed(asked, begun);
@@ -186,33 +189,29 @@ export class CacheHost {
       const got = await this.#leases.take(key, signal);
       if (got === "join") return { status: "join", key };
       if (typeof got !== "number") {
-        const shared = got.record === null ? await this.#find(asked) : this.#tiers.take(key, got.record, { stale: false });
-        const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, true));
+        const shared = got.record === null ? await this.#tiers.findAgain(key) : this.#tiers.take(key, got.record, { stale: false });
+        const answer = shared && (await this.#toAnswer(shared, asked, subject, begun, { shared: true }));
         if (answer !== undefined) return answer;
         continue;
       }
       // Another tab may have ended it between the look and the lock.
-      const late = mode === "refresh" || !this.#settings.acrossTabs ? undefined : await this.#find(asked);
-      const answer = late && (await this.#toAnswer(late, asked, subject, begun, true));
+      const late = mode === "refresh" || !this.#leases.acrossTabs ? undefined : await this.#tiers.findAgain(key);
+      const answer = late && (await this.#toAnswer(late, asked, subject, begun, { shared: true }));
       if (answer !== undefined) {
         this.#leases.end(got)?.release();
         return answer;
       }
-      if (mode === "refresh") this.#journal.tell({ type: "refresh", key });
+      if (mode === "refresh") this.#refreshes(key);
       else this.#missed(asked, begun);
       this.#leased.set(got, asked);
       return { status: "lead", key, lease: got };
     }
   }
 
-  #find(asked: Asked): Promise<Hit | undefined> {
-    return this.#tiers.find(asked.key, { stale: false, count: false });
-  }
-
-  async #lookUp(asked: Asked, subject: Subject, begun: number): Promise<HitAnswer | undefined> {
+  async #lookUp(asked: Asked, subject: Subject, begun: number, refresh: boolean): Promise<HitAnswer | undefined> {
     // A state's answer cannot be computed in the background: it would be written on.
     const hit = await this.#tiers.find(asked.key, { stale: subject.kind !== "state", count: true });
-    return hit && this.#toAnswer(hit, asked, subject, begun, false);
+    return hit && this.#toAnswer(hit, asked, subject, begun, { refresh });
   }
 
   /** Looks for the answer to a prompt that means the same. */
@@ -233,7 +232,7 @@ export class CacheHost {
   }
 
   /** A hit as an answer; `undefined` where it turns out to be none, and is then dropped. */
-  async #toAnswer(hit: Hit, asked: Asked, subject: Subject, begun: number, shared: boolean): Promise<HitAnswer | undefined> {
+  async #toAnswer(hit: Hit, asked: Asked, subject: Subject, begun: number, { shared = false, refresh: may = false }): Promise<HitAnswer | undefined> {
     let content: Content;
     try {
       content = await this.#subjects.content(subject, asked, hit.value);
@@ -244,22 +243,25 @@ export class CacheHost {
     }
     this.#counted(hit.stale ? "stale" : shared ? "shared" : "exact", hit, begun);
     let refresh: number | null = null;
-    if ((hit.stale || hit.due) && subject.kind !== "state") {
+    if (may && (hit.stale || hit.due) && subject.kind !== "state") {
       refresh = await this.#leases.takeIfFree(asked.key);
       if (refresh !== null) {
         this.#leased.set(refresh, asked);
-        this.#journal.tell({ type: "refresh", key: asked.key });
-        this.#core.answered("refresh", undefined, 0, 0, 0);
+        this.#refreshes(asked.key);
       }
     }
     return { status: "hit", label: toLabel(hit, asked.key, shared), content, entry: hit.entry, refresh };
   }
 
   #counted(what: "exact" | "stale" | "semantic" | "shared", { entry, layer }: Hit, begun: number): void {
-    const now = Date.now();
     this.#core.answered(what, entry.model ?? undefined, performance.now() - begun, entry.costMs, entry.tokens);
-    this.#uses.set(entry.key, { lastUsed: now, hits: (this.#uses.get(entry.key)?.hits ?? 0) + 1 });
+    this.#upkeep.noteUse(entry);
     this.#journal.tell({ type: "hit", key: entry.key, layer, hit: what === "shared" ? "exact" : what });
+  }
+
+  #refreshes(key: string): void {
+    this.#core.answered("refresh", undefined, 0, 0, 0);
+    this.#journal.tell({ type: "refresh", key });
   }
 
   #missed(asked: Asked, begun: number): void {
@@ -296,7 +298,7 @@ export class CacheHost {
       ...{ key, title, model, ...keeping },
       kind: outcome.type,
       tokens: outcome.type === "generation" ? outcome.result.tokens.length : 0,
-      source: (outcome.type === "value" ? outcome.source : null) ?? this.#subjects.source,
+      source: (outcome.type === "value" ? outcome.source : null) ?? asked.source,
       semantic: vector === undefined ? null : asked.semantic,
     };
     const value = outcome.type === "value" ? outcome.value : toRecording(outcome);
@@ -307,7 +309,7 @@ export class CacheHost {
     if (!this.#tidied) {
       // A process or a page may be gone before the clock strikes.
       this.#tidied = true;
-      void written.then(() => this.#cleanUp());
+      void written.then(() => this.#upkeep.cleanUp());
     }
     const announce = () => this.#channel.post({ kind: "set", key, record: shared ? record : null });
     if (shared) announce();
@@ -329,7 +331,7 @@ export class CacheHost {
     const asked = await this.#subjects.describe(subject);
     const begun = performance.now();
     const hit = await this.#tiers.find(asked.key, { stale: false, count: true });
-    const answer = hit && (await this.#toAnswer({ ...hit, due: false }, asked, subject, begun, false));
+    const answer = hit && (await this.#toAnswer(hit, asked, subject, begun, {}));
     if (answer === undefined) this.#missed(asked, begun);
     return answer ?? null;
   }
@@ -348,20 +350,29 @@ export class CacheHost {
     return { entry, value: hit.value, text: this.#subjects.textOf(entry, hit.value) };
   }
 
-  async #delete(keys: string[], type: "delete"): Promise<number> {
+  /** Of what layers are to forget or to pin, nothing may still be on its way to them. */
+  async #allWritten(): Promise<void> {
+    await Promise.all(this.#writing);
+  }
+
+  /** How many of them were on this device. */
+  async #delete(keys: string[]): Promise<number> {
     if (keys.length === 0) return 0;
-    const count = await this.#tiers.delete(keys);
-    for (const key of keys) this.#uses.delete(key);
+    await this.#allWritten();
+    const known = new Set((await this.#tiers.entries()).map(({ key }) => key));
+    await this.#tiers.delete(keys);
+    this.#upkeep.forgetUses(keys);
     this.#channel.post({ kind: "deleted", keys });
-    this.#journal.tell({ type, key: keys.length === 1 ? keys[0]! : null, count: keys.length });
-    return count;
+    this.#journal.tell({ type: "delete", key: keys.length === 1 ? keys[0]! : null, count: keys.length });
+    return keys.filter((key) => known.has(key)).length;
   }
 
   async #clear(remote: boolean): Promise<null> {
+    await this.#allWritten();
     try {
       await this.#tiers.clear(remote);
     } finally {
-      this.#uses.clear();
+      this.#upkeep.forgetUses();
       this.#channel.post({ kind: "deleted", keys: null });
       this.#journal.tell({ type: "clear" });
     }
@@ -369,33 +380,18 @@ export class CacheHost {
   }
 
   async #pin(key: string, pinned: boolean): Promise<null> {
+    await this.#allWritten();
     let known = this.#core.setPinned(key, pinned);
     for (const { local } of this.#tiers.local) known = (await local.setPinned(key, pinned)) || known;
     if (!known) throw new CacherError("not-cached", "there is no such entry on this device", { key });
     return null;
   }
 
-  async #stats(): Promise<CacheStats> {
-    const stats = JSON.parse(this.#core.stats()) as CacheStats;
-    const layers: LayerStats[] = [];
-    for (const { name, layer, local } of this.#tiers.all) {
-      const figures = stats.layers.find((each) => each.name === name);
-      const usage = await local?.usage().catch(() => undefined);
-      layers.push({
-        ...(figures ?? { hits: 0, misses: 0, sets: 0, errors: 0, rejected: 0, get: NO_LATENCY, set: NO_LATENCY }),
-        name,
-        ...layer.health,
-        entries: usage?.entries ?? null,
-        bytes: usage?.bytes ?? null,
-      });
-    }
-    return { ...stats, layers };
-  }
-
   async #import(file: Blob): Promise<number> {
     let count = 0;
     for await (const record of readCacheFile(file)) {
       const key = await this.#tiers.adopt(record);
+      if (key === undefined) continue;
       this.#journal.tell({ type: "set", key });
       count++;
     }
@@ -416,34 +412,9 @@ export class CacheHost {
     }
   }
 
-  async #tellUses(): Promise<void> {
-    const uses = [...this.#uses].map(([key, use]) => ({ key, ...use }));
-    this.#uses.clear();
-    if (uses.length === 0) return;
-    for (const { local } of this.#tiers.local) await local.used(uses).catch(() => undefined);
-  }
-
-  async #cleanUp(): Promise<void> {
-    try {
-      await this.#tellUses();
-      this.#core.sweep(Date.now());
-      this.#journal.tellOfCore();
-      for (const { name, local } of this.#tiers.local) {
-        const plan = await local.cleanUp((rows, { maxEntries, maxBytes }) => {
-          const request = { rows, maxEntries, maxBytes, staleMs: this.#settings.staleMs, now: Date.now() };
-          return JSON.parse(this.#statics.cleanUp(JSON.stringify(request))) as { expired: string[]; evicted: string[] };
-        });
-        if (plan.expired.length > 0) this.#journal.tell({ type: "expire", layer: name, count: plan.expired.length });
-        if (plan.evicted.length > 0) this.#journal.tell({ type: "evict", layer: name, count: plan.evicted.length, reason: "entries or bytes" });
-      }
-    } catch (error) {
-      this.#fault(null, null, messageOf(error));
-    }
-  }
-
   #rejected(layer: string, key: string, reason: string): void {
     this.#core.observe(layer, "rejected", 0);
-    this.#fault(key, layer, reason);
+    this.#journal.tell({ type: "error", key, layer, reason });
   }
 
   #fault(key: string | null, layer: string | null, reason: string): void {
@@ -451,8 +422,6 @@ export class CacheHost {
     this.#journal.tell({ type: "error", key, layer, reason });
   }
 }
-
-const NO_LATENCY = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 };
 
 function toLabel({ stale, layer, entry }: Hit, key: string, shared: boolean): CacheLabel {
   return {

@@ -3,7 +3,7 @@
  * JSON gives back what it was given.
  */
 
-import { CacherError } from "../errors.js";
+import { CacherError, messageOf } from "../errors.js";
 
 /** Error: `not-cacheable`, naming where in the value. */
 export function toKept(value: unknown): string | Uint8Array {
@@ -17,8 +17,14 @@ export function toKept(value: unknown): string | Uint8Array {
   return json;
 }
 
+/** Error: `invalid-cache-record` where it is no JSON: a shared layer may have been fed anything. */
 export function fromKept(kept: string | Uint8Array): unknown {
-  return typeof kept === "string" ? JSON.parse(kept) : kept;
+  if (typeof kept !== "string") return kept;
+  try {
+    return JSON.parse(kept);
+  } catch (error) {
+    throw new CacherError("invalid-cache-record", `the kept value is no JSON: ${messageOf(error)}`);
+  }
 }
 
 /** A request as JSON. Error: `invalid-argument`. */

@@ -50,6 +50,11 @@ export class Leases {
     });
   }
 
+  /** Whether other tabs count. */
+  get acrossTabs(): boolean {
+    return this.#locks() !== undefined;
+  }
+
   /**
    * A lease for computing the answer, `"join"` where a call of this client does
    * that, or what another tab has made of it. Rejects with `compute-failed`

@@ -6,6 +6,7 @@
  */
 
 import { type Limits, toRow } from "../cache-layers/facts.js";
+import { LOCAL_TIMEOUT_MS } from "../cache-layers/time-limit.js";
 import type { CleanUpRow, LocalLayer } from "../cache-layers/layer.js";
 import { CacherError, messageOf } from "../errors.js";
 import type { LayerCall } from "./requests.js";
@@ -89,8 +90,8 @@ export class PageCalls {
 export async function callLayer(layers: readonly (CacheLayer | undefined)[], { layer, method, args }: LayerCall): Promise<{ value?: unknown; error?: string }> {
   try {
     const target = layers[layer] as unknown as Record<string, (...args: unknown[]) => unknown>;
-    // A time limit is the host's: this signal never fires.
-    const returned = target[method]!(...args, new AbortController().signal);
+    // By then the host has gone on without it.
+    const returned = target[method]!(...args, AbortSignal.timeout(LOCAL_TIMEOUT_MS));
     if (method !== "keys" && method !== "entries") return { value: await returned };
     const all: unknown[] = [];
     for await (const batch of returned as AsyncIterable<readonly unknown[]>) all.push(...batch);

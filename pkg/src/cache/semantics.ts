@@ -20,7 +20,7 @@ interface Similar {
 }
 
 /** Measured: see docs/semantic.md. */
-export const DEFAULT_THRESHOLD = 0.9;
+export const DEFAULT_THRESHOLD = 0.6;
 
 export class Semantics {
   readonly #core: Core;

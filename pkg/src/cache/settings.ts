@@ -25,7 +25,7 @@ const DEFAULTS: CacheTuning = {
   ttlJitter: 0.1,
   staleMs: 0,
   earlyRefresh: 0,
-  compressOver: 1_024,
+  compressOver: 4_096,
   pinnedTags: [],
   semantic: false,
   semanticThreshold: DEFAULT_THRESHOLD,

@@ -17,6 +17,8 @@ export interface Asked {
   reproducible: boolean;
   title: string;
   model: string | null;
+  /** What makes the answer. */
+  source: string;
   /** What to find it by other than its key; `null` for what has no prompt. */
   semantic: { family: string; prompt: string } | null;
   /** Of the prompt, once it was computed. */
@@ -25,7 +27,7 @@ export interface Asked {
 
 /** The engine's own description of a generation. */
 interface Described {
-  request: unknown;
+  request: { engine: string };
   family: unknown;
   reproducible: boolean;
   prompt: string;
@@ -42,13 +44,10 @@ const TITLE_LENGTH = 200;
 export class Subjects {
   readonly #statics: CoreStatics;
   readonly #environment: CacheEnvironment;
-  /** What makes entries whose maker says nothing. */
-  readonly source: string;
 
   constructor(statics: CoreStatics, environment: CacheEnvironment) {
     this.#statics = statics;
     this.#environment = environment;
-    this.source = "cacher-wasm";
   }
 
   async describe(subject: Subject): Promise<Asked> {
@@ -57,7 +56,7 @@ export class Subjects {
       // Apart from generations, whatever the caller's JSON looks like.
       const json = this.#statics.canonical(`{"kind":"${subject.stream ? "stream" : "value"}","request":${request}}`);
       const key = this.#statics.key(json);
-      return { key, json, reproducible: true, title: cut(request), model: null, semantic: null, vector: undefined };
+      return { key, json, reproducible: true, title: cut(request), model: null, source: "cacher-wasm", semantic: null, vector: undefined };
     }
     const described = JSON.parse(
       subject.kind === "generation"
@@ -72,6 +71,7 @@ export class Subjects {
       reproducible,
       title: cut(prompt),
       model: this.#engine().info().sha256,
+      source: described.request.engine,
       semantic: prompt === "" ? null : { family: this.#statics.key(JSON.stringify(described.family)), prompt },
       vector: undefined,
     };

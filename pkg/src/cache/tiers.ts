@@ -17,6 +17,9 @@ import type { CacheEntry, Invalidation } from "./types.js";
 /** What layers do for a request is wanted by all who wait for it, so none may end it. */
 const NEVER = new AbortController().signal;
 
+/** Of no request. */
+const NO_KEY = "0".repeat(64);
+
 export interface Hit {
   /** Expired, and given while it is computed anew. */
   stale: boolean;
@@ -37,6 +40,8 @@ export class Tiers {
   readonly #core: Core;
   readonly #statics: CoreStatics;
   readonly #tiers: readonly OpenedLayer[];
+  /** By layer: keys that were deleted while it was down. */
+  readonly #owed = new Map<string, Set<string>>();
   readonly #onRejected: (layer: string, key: string, reason: string) => void;
 
   constructor(
@@ -60,17 +65,34 @@ export class Tiers {
     return this.#tiers.flatMap(({ name, local }) => (local === undefined ? [] : [{ name, local }]));
   }
 
+  /** Has local layers open what they open when they are first asked, which takes longer than the asking. */
+  open(): void {
+    for (const { layer, local } of this.#tiers) if (local !== undefined) void layer.get(NO_KEY, NEVER, true);
+  }
+
   async find(key: string, settings: FindSettings): Promise<Hit | undefined> {
     const found = this.#core.find(key, Date.now(), Math.random(), settings.stale, settings.count);
+    return found === Found.Miss ? this.#findBehind(key, this.#tiers, settings) : this.#hit(found, "memory");
+  }
+
+  /** Once more, in memory and on this device, after a miss. */
+  async findAgain(key: string): Promise<Hit | undefined> {
+    const found = this.#core.find(key, Date.now(), 0, false, false);
     if (found !== Found.Miss) return this.#hit(found, "memory");
-    for (const [index, tier] of this.#tiers.entries()) {
-      const bytes = await tier.layer.get(key, NEVER);
-      if (bytes === undefined) continue;
+    return this.#findBehind(key, this.#tiers.filter(({ local }) => local !== undefined), { stale: false, count: false });
+  }
+
+  async #findBehind(key: string, tiers: readonly OpenedLayer[], settings: FindSettings): Promise<Hit | undefined> {
+    for (const [index, tier] of tiers.entries()) {
+      const bytes = await tier.layer.get(key, NEVER, !settings.count);
+      if (bytes === undefined || this.#owed.get(tier.name)?.has(key) === true) continue;
       const hit = this.#admit(key, bytes, tier, settings);
-      // Waited for, lest it take what is put in its place.
-      if (hit === "refused") await tier.layer.delete([key], NEVER);
-      else if (hit !== undefined) {
-        this.#write(key, hit.entry, this.#core.foundRecord(), this.#tiers.slice(0, index));
+      if (hit === "refused") {
+        // Waited for, lest it take what is put in its place. Elsewhere it may be good
+        // for others, who have another secret; an answer of ours takes its place.
+        if (tier.local !== undefined) await tier.layer.delete([key], NEVER);
+      } else if (hit !== undefined) {
+        void this.#write(key, hit.entry, this.#core.foundRecord(), tiers.slice(0, index));
         return hit;
       }
     }
@@ -100,21 +122,40 @@ export class Tiers {
     return { entry: facts, record, written };
   }
 
-  /** Takes a record as it is into memory and all layers; its key. Error: `invalid-cache-record`. */
-  async adopt(record: Uint8Array): Promise<string> {
+  /**
+   * Takes a record as it is into memory and onto this device, and not to others,
+   * for whom it would be signed; its key, or nothing where it is expired.
+   * Error: `invalid-cache-record`.
+   */
+  async adopt(record: Uint8Array): Promise<string | undefined> {
     const { key } = JSON.parse(this.#statics.inspect(record)) as CacheEntry;
     const found = this.#core.admit(key, record, "import", Date.now(), Math.random(), true);
-    if (found !== Found.Miss) await this.#write(key, this.#entry(), record, this.#tiers);
+    if (found === Found.Miss) return undefined;
+    await this.#write(key, this.#entry(), record, this.#tiers.filter(({ local }) => local !== undefined));
     return key;
   }
 
-  /** From everywhere; how many were in memory or on this device. */
-  async delete(keys: readonly string[]): Promise<number> {
-    const known = new Set<string>();
-    for (const entry of await this.entries()) known.add(entry.key);
+  /** From everywhere. */
+  async delete(keys: readonly string[]): Promise<void> {
     this.#core.delete([...keys]);
-    await Promise.all(this.#tiers.map(({ layer }) => layer.delete(keys, NEVER)));
-    return keys.filter((key) => known.has(key)).length;
+    const remove = async ({ name, layer }: OpenedLayer) => {
+      const done = await layer.delete(keys, NEVER);
+      if (done || layer.health.health === "ok") return;
+      const owed = this.#owed.get(name) ?? new Set();
+      for (const key of keys) owed.add(key);
+      this.#owed.set(name, owed);
+    };
+    await Promise.all(this.#tiers.map(remove));
+  }
+
+  /** Deletes from a layer that is well again what was to be deleted while it was down. */
+  async settle(name: string): Promise<void> {
+    const owed = this.#owed.get(name);
+    const tier = this.#tiers.find((each) => each.name === name);
+    if (owed === undefined || tier === undefined) return;
+    const keys = [...owed];
+    // Until then they count as deleted.
+    if (await tier.layer.delete(keys, NEVER)) for (const key of keys) owed.delete(key);
   }
 
   /** Rejects where a layer could not be cleared, once the others are. */
@@ -229,8 +270,13 @@ export class Tiers {
   }
 
   async #write(key: string, entry: CacheEntry, record: Uint8Array, tiers: readonly OpenedLayer[]): Promise<void> {
-    const writes = tiers.map(({ layer, secret }) => layer.set(key, secret === null ? record : this.#statics.sign(record, secret), entry, NEVER));
-    await Promise.all(writes);
+    // Pins by tag are the settings' affair; those by key the layers know.
+    const facts = { ...entry, pinned: false };
+    const write = async ({ name, layer, secret }: OpenedLayer) => {
+      const done = await layer.set(key, secret === null ? record : this.#statics.sign(record, secret), facts, NEVER);
+      if (done) this.#owed.get(name)?.delete(key);
+    };
+    await Promise.all(tiers.map(write));
   }
 }
 

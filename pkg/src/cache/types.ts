@@ -10,20 +10,20 @@ export type CacheMode =
   | true
   /** Neither read nor write. */
   | false
-  /** Answer from the cache, else fail with code `not-cached`. */
+  /** Answer from the cache, else fail with code `not-cached`; an equal request in progress is not waited for. */
   | "only"
   /** Compute, and keep the answer in place of what is there. */
   | "refresh";
 
 /** What a request may say of the cache. */
 export interface CacheControls {
-  /** Default: as the cache was set up. */
+  /** Default: of generations, as the cache was set up; of functions, `true`. */
   cache?: CacheMode;
-  /** The same as `cache: "refresh"`. Default: false. */
+  /** The same as `cache: "refresh"`, but nothing beside `cache: false`. Default: false. */
   forceRefresh?: boolean;
   /** How long the answer is kept, in milliseconds; `0`: for ever. Default: the cache's `ttlMs`. */
   cacheTtl?: number;
-  /** To invalidate or pin by; up to 16 of up to 64 bytes. They are not part of the key. Default: none. */
+  /** To invalidate or pin by; up to 16 of 1 to 64 bytes. They are not part of the key. Default: none. */
   tags?: readonly string[];
   /** How a kept stream comes back: at once, or in the time that it took when it was made. Default: `"instant"`. */
   replay?: "instant" | "recorded";
@@ -31,11 +31,14 @@ export interface CacheControls {
 
 /** Where an answer came from. */
 export interface CacheLabel {
-  /** `false`: computed for this request, or for an equal one in progress (`shared`). */
+  /** `false`: computed for this request, or for an equal one in progress in this tab (`shared`). */
   hit: "exact" | "stale" | "semantic" | false;
-  /** Name of the layer that had it; `null` where it was computed. */
+  /** Name of the layer that had it, `"other-tab"` where a tab has just sent it; `null` where it was computed. */
   layer: string | null;
-  /** SHA-256 of the request, hexadecimal; `null` where the cache was not asked. */
+  /**
+   * SHA-256 of the request, hexadecimal; for a semantic hit that of the request
+   * that was matched. `null` where the cache was not asked, and of an aborted generation.
+   */
   key: string | null;
   /** Since it was computed, in milliseconds; 0 where it was just now. */
   ageMs: number;
@@ -73,7 +76,7 @@ export interface CacheEntry {
   tags: string[];
   /** Exempt from eviction and clean-up; it still expires. */
   pinned: boolean;
-  /** What made it: `"cacher-wasm/0.1.0"`, or the caller's word. */
+  /** What made it: `"cacher-wasm"`, or the caller's word. */
   source: string;
   /** Names of the local layers that have it. */
   layers: string[];
@@ -82,11 +85,13 @@ export interface CacheEntry {
 export interface ListCacheEntries {
   /** In title, tags or key; case-insensitive. */
   search?: string;
+  /** All of these. */
   tags?: readonly string[];
   /** Default: `"used"`. */
   sort?: "used" | "created" | "expires" | "bytes" | "hits" | "cost";
   /** Default: `"desc"`. */
   order?: "asc" | "desc";
+  /** Default: 0. */
   offset?: number;
   /** Default: 100. */
   limit?: number;
@@ -106,7 +111,8 @@ export interface Invalidation {
 /**
  * A place for records, by name. What is in a record is the cache's business: it
  * is checked when it comes back, so a layer need not. Any may be slow or fail:
- * the cache then goes on without it for a while.
+ * the cache then goes on without it for a while. `get`, `set` and `delete` have
+ * two seconds; the signals that a layer of the caller's is given never fire.
  */
 export interface CacheLayer {
   /** The record, or `undefined` where there is none. */
@@ -127,17 +133,18 @@ export interface RemoteLayerOptions {
   url: string | URL;
   /** Sent with each request, authorisation among them. Default: none. */
   headers?: Readonly<Record<string, string>>;
-  /** Put before each key in Redis. Default: `"cacher:"`. */
+  /** Put before each key in Redis; not empty. Default: `"cacher:"`. */
   prefix?: string;
   /** For one request, in milliseconds. Default: 1,000. */
   timeoutMs?: number;
   /**
    * Records are signed with it (HMAC-SHA-256) and those that are not are refused,
    * so that who can write to the server but does not know the secret cannot
-   * plant answers. Default: none.
+   * plant answers. What is refused is also deleted, so each secret needs a
+   * prefix of its own. Default: none.
    */
   secret?: string;
-  /** `"read"`: nothing is written to it. Default: `"read-write"`. */
+  /** `"read"`: nothing is written to it or deleted there. Default: `"read-write"`. */
   access?: "read" | "read-write";
 }
 
@@ -147,7 +154,7 @@ export type LayerOptions =
   | "localstorage"
   /** Default: 10,000 entries, 256 MiB. */
   | { kind: "indexeddb"; maxEntries?: number; maxBytes?: number }
-  /** On a page, not in a worker. Default: 200 entries, 1 MiB. */
+  /** The page's, also where the cache is in a worker. Default: 200 entries, 1 MiB. */
   | { kind: "localstorage"; maxEntries?: number; maxBytes?: number }
   | RemoteLayerOptions
   /** In Node: a folder with one file an entry. Default: 10,000 entries, 256 MiB. */
@@ -175,23 +182,26 @@ export interface CacheOptions {
   ttlMs?: number;
   /** Takes a random part of up to this share off each TTL, so that entries made together do not expire together. From 0 to 1. Default: 0.1. */
   ttlJitter?: number;
-  /** How long after it has expired an answer is still given, while it is computed anew. Default: 0. */
+  /**
+   * How long after it has expired an answer is still given, while it is computed
+   * anew; not to `get` and states, and not from servers, which delete it. Default: 0.
+   */
   staleMs?: number;
   /**
    * Computes popular answers anew before they expire, by chance, the sooner the
    * longer computing takes and the nearer the end (XFetch, Vattani et al. 2015,
-   * with this as beta; 1 is the paper's optimum). `0`: off. Default: 0.
+   * with this as beta, up to 100; 1 is the paper's optimum). `0`: off. Default: 0.
    */
   earlyRefresh?: number;
-  /** Values of at least this many bytes are compressed (LZ4) where that makes them smaller; `0`: none. Default: 1,024. */
+  /** Values of at least this many bytes are compressed (LZ4) where that makes them smaller; `0`: none. Default: 4,096. */
   compressOver?: number;
   /** Entries with any of these tags are pinned. Default: none. */
   pinnedTags?: readonly string[];
   /** Equal requests in several tabs are computed once. Default: true. */
   acrossTabs?: boolean;
-  /** How long to wait for another tab's answer without a sign of life from it, in milliseconds. Default: 5,000. */
+  /** How long to wait for another tab's answer without a sign of life from it, in milliseconds; at least 1,000. Default: 5,000. */
   waitMs?: number;
-  /** How often expired and surplus entries are deleted from storage, in milliseconds. Default: 60,000. */
+  /** How often expired and surplus entries are deleted from storage, in milliseconds; at least 1,000. Default: 60,000. */
   cleanUpIntervalMs?: number;
   /** Answer also with that of a prompt that means the same. Default: false. */
   semantic?: boolean | SemanticOptions;
@@ -209,13 +219,14 @@ export interface CacheEvent {
   type: "hit" | "miss" | "set" | "evict" | "expire" | "delete" | "clear" | "refresh" | "error" | "health";
   /** Milliseconds since 1970. */
   time: number;
+  /** `null` where there are several, or none. */
   key: string | null;
   layer: string | null;
   /** Of a hit. */
   hit?: "exact" | "stale" | "semantic";
   /** Why an entry was evicted, or what went wrong. */
   reason?: string;
-  /** How many entries, where not one. */
+  /** How many entries, of those that went. */
   count?: number;
   /** In this tab, or told by another. */
   origin: "this-tab" | "other-tab";
@@ -255,25 +266,32 @@ export interface LayerStats {
 export interface CacheStats {
   /** Since when these are counted. */
   since: number;
+  /** Hits, misses and shared ones. */
   requests: number;
   hits: { exact: number; stale: number; semantic: number; total: number };
   misses: number;
-  /** Of requests that were looked up, 0 to 1. */
+  /** Hits, of hits and misses, 0 to 1. */
   hitRate: number;
-  /** Requests that joined one in progress. */
+  /** Requests that joined one in progress, in this tab or another. */
   shared: number;
   sets: number;
+  /** Answers computed anew: by `"refresh"`, or in the background. */
   refreshes: number;
+  /** From memory. */
   evictions: { entries: number; bytes: number; tooLarge: number; total: number };
+  /** From memory. */
   expirations: number;
+  /** Values that could not be kept, lookups by meaning that failed. Those of layers are with the layers. */
   errors: number;
   savedMs: number;
   savedTokens: number;
   /** In memory: as kept, and before compression. */
   memory: { entries: number; bytes: number; rawBytes: number; maxEntries: number; maxBytes: number; pinned: number };
+  /** Memory first, then as set up. */
   layers: LayerStats[];
   /** Of lookups, whatever they found. */
   lookup: Latency;
+  /** Up to 32 by themselves, the rest as `"other"`. */
   models: { model: string; hits: number; misses: number; savedMs: number; savedTokens: number }[];
 }
 

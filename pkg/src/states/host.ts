@@ -7,12 +7,11 @@
 
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
-import type { CleanUpPolicy, GenerationChunk, GenerationResult, StateDiff, StateInfo, StatesEvent } from "../types.js";
-import type { Kept } from "../cache/requests.js";
+import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
 import { StateChannel } from "./channel.js";
 import { CleanUpClock } from "./clean-up.js";
+import { write, writeKept } from "./continuing.js";
 import { openStateDatabase, type StateDatabase } from "./database.js";
-import { saveDrafts } from "./drafts.js";
 import { exportStates, importStates } from "./files.js";
 import { toJson, toStateInfo } from "./json.js";
 import { StateLocks } from "./locks.js";
@@ -326,53 +325,22 @@ export class StateHost {
     signal: AbortSignal,
     onChunk: (chunk: GenerationChunk) => void,
   ): Promise<Answer<"generate">> {
-    const { shelf } = opened;
+    const environment = this.#environment;
     const options = toJson(given);
     return this.#asWriter(opened, [id], signal, async () => {
-      if (kept !== null) return this.#writeOn(opened, id, options, kept, onChunk);
-      await shelf.fetchBlocks(id);
-      const job = this.#environment.engine().addStateGeneration(id, options);
-      const saving = saveDrafts(() => shelf.saveDraft(id, job), this.#settings.saveIntervalMs);
-      let event: EngineEvent;
+      const { result, state } =
+        kept === null
+          ? await write({ environment, shelf: opened.shelf, saveIntervalMs: this.#settings.saveIntervalMs }, id, options, signal, onChunk)
+          : writeKept(environment, id, options, kept, onChunk);
+      const { tokensEvaluated } = toStateInfo(state);
       try {
-        event = await this.#environment.run(job, signal, (chunk) => {
-          onChunk(chunk);
-          saving.touch();
-        });
-        await saving.end();
+        await this.#commit(opened, [id]);
       } catch (error) {
-        await saving.end();
-        // The draft of an engine that has crashed is all there is.
-        if (toCacherError(error).code !== "engine-crashed") await shelf.dropDraft(id);
-        throw error;
+        // The text is there, and `saved` says that it is not stored.
+        if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
       }
-      if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
-      return this.#written(opened, id, event.result, event.state);
+      return { ...result, state: { ...this.#info(id), tokensEvaluated } };
     });
-  }
-
-  /** Continues a state's text with an answer that was kept, where it is the answer to what is asked now. */
-  async #writeOn(opened: Opened, id: string, options: string, { request, recording }: Kept, onChunk: (chunk: GenerationChunk) => void): Promise<Answer<"generate">> {
-    const engine = this.#environment.engine();
-    const asked = JSON.parse(engine.describeStateGeneration(id, options)) as { request: unknown };
-    if (this.#environment.module.ResponseCacheCore.canonical(JSON.stringify(asked.request)) !== request) {
-      throw new CacherError("invalid-cache-record", "the state has moved on since it was looked for", { id });
-    }
-    const { chunks, result, state } = engine.replayStateGeneration(id, options, recording, true);
-    for (const chunk of chunks) onChunk(chunk);
-    return this.#written(opened, id, result, state!);
-  }
-
-  /** Stores a state that was written on. */
-  async #written(opened: Opened, id: string, result: GenerationResult, state: string): Promise<Answer<"generate">> {
-    const { tokensEvaluated } = toStateInfo(state);
-    try {
-      await this.#commit(opened, [id]);
-    } catch (error) {
-      // The text is there, and `saved` says that it is not stored.
-      if (!STORAGE_ERRORS.has(toCacherError(error).code)) throw error;
-    }
-    return { ...result, state: { ...this.#info(id), tokensEvaluated } };
   }
 
   async #merge(opened: Opened, command: StateCommand, evaluate: boolean, signal: AbortSignal): Promise<StateInfo> {

@@ -7,7 +7,7 @@
 import { requireKnown, toTokenIds } from "../arguments.js";
 import { CacherError } from "../errors.js";
 import { computedLabel } from "../cache/answers.js";
-import type { StateGeneration } from "../cache/generation-cache.js";
+import type { ExplainedGeneration, StateGeneration } from "../cache/generation-cache.js";
 import { abortedResult, type Generation } from "../generation.js";
 import { Streaming } from "../streaming.js";
 import type {
@@ -92,6 +92,11 @@ export class State {
         return { ...abortedResult(state.rng.seed), state, cache: computedLabel(null) };
       },
     );
+  }
+
+  /** What the cache would look for to answer `generate` with these options: its key, and what it is made of. */
+  async explainGeneration(options: GenerateOptions = {}): Promise<ExplainedGeneration> {
+    return this.#states.cache.explainState(this.id, options);
   }
 
   /** Adds text or tokens at the end. Aborted once it has begun, it has added them, and the model has not read them all. */

@@ -114,4 +114,39 @@ export class Demo {
     const entry = this.states.getByTestId("state-list").locator("li .open").filter({ hasText: name });
     await this.act(entry, "State opened.");
   }
+
+  /** The panel of the response cache. */
+  get cache() {
+    return this.page.getByTestId("cache");
+  }
+
+  /** Where the shown answer came from: its name, and what is said beside it. */
+  async answer() {
+    const [name, facts] = await Promise.all(["answer-name", "answer-facts"].map((id) => this.page.getByTestId(id).textContent()));
+    return { name, facts };
+  }
+
+  /** How the next request uses the cache, by the words of its choice. */
+  async useCache(label) {
+    await this.page.getByTestId("cache-mode").selectOption({ label });
+  }
+
+  /** Shows a view of the cache. */
+  async cacheView(name) {
+    await this.cache.getByRole("tab", { name }).click();
+    return this.cache.getByRole("tabpanel");
+  }
+
+  /** The rows of the table of entries, once there are so many entries in all. */
+  async cacheRows(total) {
+    const panel = await this.cacheView("Entries");
+    await panel.getByTestId("entries-total").filter({ hasText: new RegExp(`^${total}$`) }).waitFor();
+    return panel.getByTestId("entries").locator("tbody tr");
+  }
+
+  /** Clicks `button` and waits for the panel of the cache to say that it was done. */
+  async actOnCache(button, done) {
+    await button.click();
+    await this.cache.getByTestId("cache-done").filter({ hasText: done }).waitFor();
+  }
 }

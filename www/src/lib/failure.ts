@@ -17,10 +17,12 @@ const advice: Advice = {
   "engine-crashed": "Generate starts it anew.",
   "engine-unavailable": "Reload the page; if it stays so, check the connection.",
   "http-error": "Try again later, or choose another model.",
+  "invalid-cache-record": "Choose a file that this page exported.",
   "invalid-state-file": "Choose a file that this page exported.",
   "input-too-long": "Shorten the prompt.",
   "invalid-model-file": "If it was downloaded, delete it below and load it again.",
   "merge-conflict": "Choose below what the merged text is to say.",
+  "not-cached": "Choose another use of the cache below Sampling, or generate it once.",
   "network-error": "Check the connection. What was downloaded is kept; Generate goes on from there.",
   "no-tokenizer": "Add the model’s tokenizer.json, or its vocab.json and merges.txt.",
   "not-a-model-file": "A GPT-2 model in .gguf or .safetensors form is needed.",
@@ -46,12 +48,23 @@ const stateAdvice: Advice = {
   "storage-full": "Delete states or models that you no longer need. What could not be stored stays in this tab until it closes.",
 };
 
+/** And when it is about kept answers. */
+const cacheAdvice: Advice = {
+  ...advice,
+  "not-found": "It was deleted or has expired.",
+  "storage-full": "Delete models, states or answers that you no longer need.",
+};
+
 export function describeFailure(error: unknown): Failure {
   return describe(error, advice);
 }
 
 export function describeStateFailure(error: unknown): Failure {
   return describe(error, stateAdvice);
+}
+
+export function describeCacheFailure(error: unknown): Failure {
+  return describe(error, cacheAdvice);
 }
 
 function describe(error: unknown, advice: Advice): Failure {

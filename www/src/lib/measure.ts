@@ -28,7 +28,7 @@ export async function measure(engine: Cacher, signal: AbortSignal): Promise<Spee
     throw Object.assign(new Error(message), { code: "invalid-argument" });
   }
   // Every prompt is computed anew, whatever of it an earlier measurement has left.
-  const options = { temperature: 0, eosTokenIds: [], cachePrompt: false, signal };
+  const options = { temperature: 0, eosTokenIds: [], cachePrompt: false, cache: false, signal };
   const run = (number: number, { prompt, length }: typeof WARM_UP) =>
     engine.generate(promptOf(prompt, number, vocabSize), { ...options, maxTokens: length }).result;
 

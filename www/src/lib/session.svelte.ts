@@ -4,7 +4,16 @@
  * Components show its fields and call its methods.
  */
 
-import { Cacher, type Dtype, type EngineOptions, type LoadProgress, type ModelSource, type StateGenerationResult } from "cacher-wasm";
+import {
+  Cacher,
+  type CacheControls,
+  type Dtype,
+  type EngineOptions,
+  type LoadProgress,
+  type ModelSource,
+  type StateGenerationResult,
+} from "cacher-wasm";
+import { AnswerCache } from "./cache/answer-cache.svelte.ts";
 import { describeFailure, errorCode, type Failure } from "./failure.ts";
 import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
@@ -20,6 +29,7 @@ export class Session {
   readonly speed = new Speed();
   /** What was written is kept here; the text that is shown is that of its open state. */
   readonly states = new StateLibrary((open) => this.#show(open));
+  readonly answers = new AnswerCache();
   phase = $state<Phase>("idle");
   /** One sentence for the status line. */
   status = $state("Press Generate to begin.");
@@ -37,6 +47,8 @@ export class Session {
 
   #engine: Cacher | null = null;
   #loaded: { model: ModelSource; dtype: Dtype } | null = null;
+  /** How the cache was set up when the model was loaded; empty while none is. */
+  #cacheSetup = $state("");
   #controller: AbortController | null = null;
 
   get busy(): boolean {
@@ -54,6 +66,11 @@ export class Session {
     this.status = `Chosen from this device: ${names}. Generate loads ${files.length === 1 ? "it" : "them"}.`;
   }
 
+  /** Whether the cache was opened with other places to keep answers in than are now wanted. */
+  cacheOutdated({ cache }: Settings): boolean {
+    return this.#cacheSetup !== "" && this.#cacheSetup !== JSON.stringify(cache.toSetup());
+  }
+
   /** The whole text that is shown. */
   get text(): string {
     return this.shownPrompt + this.generated;
@@ -63,8 +80,9 @@ export class Session {
   generate(prompt: string, settings: Settings): Promise<void> {
     return this.#attempt(async (signal) => {
       const options = settings.toOptions();
+      const controls = settings.cache.toControls();
       const engine = await this.#load(settings, signal);
-      await this.#begin(engine, prompt, options, signal);
+      await this.#begin(engine, prompt, options, controls, signal);
     });
   }
 
@@ -73,13 +91,14 @@ export class Session {
     const { text } = this;
     return this.#attempt(async (signal) => {
       const options = settings.toOptions();
+      const controls = settings.cache.toControls();
       const engine = await this.#load(settings, signal);
       const open = this.states.current;
       // Another model has its own states: it begins one with the text so far.
-      if (!open) return this.#begin(engine, text, options, signal);
+      if (!open) return this.#begin(engine, text, options, controls, signal);
       this.#beginWriting(open.reading.text);
       await open.adapt(options);
-      await this.#run(engine, open, signal);
+      await this.#run(engine, open, controls, signal);
     });
   }
 
@@ -140,16 +159,19 @@ export class Session {
   async #load(settings: Settings, signal: AbortSignal): Promise<Cacher> {
     const model = this.#source(settings);
     const { dtype } = settings;
-    if (this.#engine && this.#loaded?.model === model && this.#loaded.dtype === dtype) return this.#engine;
+    if (this.#engine && this.#loaded?.model === model && this.#loaded.dtype === dtype && !this.cacheOutdated(settings)) return this.#engine;
 
     this.phase = "loading";
     this.status = "Looking for the model…";
     // Before the next one comes: two models may not fit into memory.
     await this.#unload();
     let phase = "";
+    const setup = settings.cache.toSetup();
+    const tuning = settings.cache.toTuning();
     this.#engine = await Cacher.load({
       model,
       dtype,
+      cache: { ...setup, ...tuning },
       signal,
       onProgress: (progress) => {
         this.progress = progress;
@@ -161,6 +183,8 @@ export class Session {
     });
     this.#loaded = { model, dtype };
     this.speed.loaded(this.#engine, settings.model);
+    this.#cacheSetup = JSON.stringify(setup);
+    await this.answers.attach(this.#engine.cache, tuning);
     await this.states.attach(this.#engine.states);
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;
@@ -183,12 +207,12 @@ export class Session {
     return namedModel(model)!.source;
   }
 
-  async #begin(engine: Cacher, text: string, options: EngineOptions, signal: AbortSignal): Promise<void> {
+  async #begin(engine: Cacher, text: string, options: EngineOptions, controls: CacheControls, signal: AbortSignal): Promise<void> {
     this.#beginWriting(text);
     const config = { seed: freshSeed(), ...options };
     // The generation reads the prompt itself, and so can tell how long that takes.
     const open = await this.states.create({ text, config, evaluate: false, signal });
-    await this.#run(engine, open, signal);
+    await this.#run(engine, open, controls, signal);
   }
 
   #beginWriting(text: string): void {
@@ -201,9 +225,11 @@ export class Session {
     this.result = null;
   }
 
-  async #run(engine: Cacher, open: OpenState, signal: AbortSignal): Promise<void> {
+  async #run(engine: Cacher, open: OpenState, controls: CacheControls, signal: AbortSignal): Promise<void> {
     this.speed.begin(open.info.tokens);
-    const generation = open.handle.generate({ signal });
+    // Before it is written on, after which the question would be another. Nobody need wait for it.
+    const explained = open.handle.explainGeneration().catch(() => null);
+    const generation = open.handle.generate({ ...controls, signal });
     for await (const chunk of generation) {
       this.speed.advance(chunk.tokens.length);
       if (this.generatedTokens === 0) this.status = "Generating…";
@@ -211,12 +237,14 @@ export class Session {
       this.generatedTokens += chunk.tokens.length;
     }
     const result = await generation.result;
-    this.speed.end(result.timings);
+    if (result.cache.hit) this.speed.replayed();
+    else this.speed.end(result.timings);
     await this.speed.weigh(engine);
     this.generated = result.text;
     this.generatedTokens = result.usage.completionTokens;
     this.result = result;
     open.work = { computed: result.state.tokensEvaluated, of: result.usage.promptTokens };
+    this.answers.noteRequest(await explained);
     await this.states.refresh();
     this.phase = "ready";
     this.status = describeEnd(result);
@@ -249,6 +277,8 @@ export class Session {
   async #unload(): Promise<void> {
     const engine = this.#engine;
     this.states.detach();
+    this.answers.detach();
+    this.#cacheSetup = "";
     this.#engine = null;
     this.#loaded = null;
     this.speed.unloaded();

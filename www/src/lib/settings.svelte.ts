@@ -5,6 +5,7 @@
  */
 
 import type { Dtype, EngineOptions } from "cacher-wasm";
+import { CacheSettings } from "./cache/cache-settings.svelte.ts";
 import { modelChoices, namedModel, type ModelChoice } from "./models.ts";
 import { numberFormats } from "./number-formats.ts";
 
@@ -46,10 +47,13 @@ export class Settings {
   dtype = $state<Dtype>(numberFormats[0].id);
   /** Address of the visitor's own model. */
   url = $state("");
+  /** Of the response cache; kept apart, and not part of links. */
+  readonly cache = new CacheSettings();
 
   /** What was kept from the last visit, and over it what the link says. */
   static restore(): Settings {
     const settings = new Settings();
+    settings.cache.restore();
     try {
       settings.#take(JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}"));
     } catch {
@@ -64,6 +68,7 @@ export class Settings {
   }
 
   save(): void {
+    this.cache.save();
     const { stop, seed, model, dtype, url } = this;
     const content = JSON.stringify({ ...this.#numbers(), stop, seed, model, dtype, url });
     try {
@@ -109,6 +114,8 @@ export class Settings {
       const seed = BigInt(text);
       // Only whole numbers up to 2^53-1 are exact as JavaScript numbers.
       options.seed = (seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed) as never;
+    } else if (this.cache.wantsKept) {
+      options.seed = 0;
     }
     return options;
   }

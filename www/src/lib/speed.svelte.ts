@@ -37,12 +37,15 @@ export class Speed {
   #firstAt: number | undefined;
   #written = 0;
   #shownAt = 0;
+  /** Of what was computed last. */
+  #computed: Speeds = { prefill: 0, decode: 0 };
 
   loaded({ model, runtime }: Cacher, choice: ModelChoice): void {
     this.engine = { choice, dtype: model.dtype, ...runtime };
   }
 
   unloaded(): void {
+    this.#computed = { prefill: 0, decode: 0 };
     this.engine = null;
     this.memory = null;
     this.prefill = 0;
@@ -79,14 +82,20 @@ export class Speed {
 
   /** The text is written; the engine's own times are the more exact. */
   end({ prefillTokensPerSecond, tokensPerSecond }: Timings): void {
-    this.prefill = prefillTokensPerSecond;
-    this.decode = tokensPerSecond;
+    this.#computed = { prefill: prefillTokensPerSecond, decode: tokensPerSecond };
+    this.replayed();
+  }
+
+  /** The text came out of a cache, which says nothing of the engine's speed: the last one stands. */
+  replayed(): void {
+    this.prefill = this.#computed.prefill;
+    this.decode = this.#computed.decode;
   }
 
   measured(speeds: Speeds): void {
     if (this.engine === null) return;
-    this.prefill = speeds.prefill;
-    this.decode = speeds.decode;
+    this.#computed = speeds;
+    this.replayed();
     this.measurements = [{ ...speeds, engine: this.engine }, ...this.measurements].slice(0, MEASUREMENTS_SHOWN);
   }
 }
