@@ -18,7 +18,6 @@ import {
   origin,
   PROMPT,
   reload,
-  startCache,
   startModel,
   untilStored,
   untilTold,

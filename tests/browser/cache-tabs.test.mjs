@@ -57,6 +57,10 @@ const askLater = (page, request) =>
 
 const asked = (page) => page.evaluate(() => asked);
 
+/** Waits until some page computes an answer. */
+const untilLed = (page) =>
+  page.waitForFunction(async () => (await navigator.locks.query()).held.some(({ name }) => name.startsWith("cacher-cache:test:")));
+
 /** Stops the thread of the page's worker, as freezing does, until `server.cut()`. */
 async function freezeWorker(page) {
   server.forget();
@@ -144,7 +148,7 @@ test("equal generations in two tabs at the same time are computed once", LIMIT, 
   const { a, b } = await openTabs(openModel, PATIENT);
   await standStill(a);
   const first = generate(a);
-  await waitUntil(() => a.evaluate(async () => (await navigator.locks.query()).held.some(({ name }) => name.startsWith("cacher-cache:test:"))));
+  await untilLed(a);
   const second = generate(b);
   await untilWaiting(b);
   await goOn(a);
@@ -160,7 +164,7 @@ test("where the tab that computes is closed, one that waits computes instead", L
   const { page: c } = await openModel(context, server, PATIENT);
   await standStill(a);
   await a.evaluate(() => void (globalThis.begun = cached.generate("Once upon a time", { seed: 1, maxTokens: 12 })));
-  await waitUntil(() => a.evaluate(async () => (await navigator.locks.query()).held.some(({ name }) => name.startsWith("cacher-cache:test:"))));
+  await untilLed(a);
   const others = [b, c].map((page) => generate(page, "Once upon a time", { seed: 1, maxTokens: 12 }));
   await untilWaiting(b, 2);
   await a.close();

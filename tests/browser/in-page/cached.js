@@ -73,5 +73,3 @@ export async function layerStats(name) {
   const { layers } = await cache.stats();
   return layers.find((layer) => layer.name === name);
 }
-
-export const keysOf = async () => (await cache.entries()).items.map(({ key }) => key);
