@@ -195,3 +195,32 @@ test("the model's own cache can be closed without it", async (t) => {
   await cacher.cache.close();
   assert.equal((await cacher.generate(PROMPT, OPTIONS).result).finishReason, "length");
 });
+
+test("a prompt that means the same is answered with its answer, and the label says so", async (t) => {
+  const cacher = await load(t, { semantic: true });
+  const first = await cacher.generate("How do I open a tin without an opener?", OPTIONS).result;
+  const second = await cacher.generate("how do I open a tin without an opener", OPTIONS).result;
+  assert.equal(second.cache.hit, "semantic");
+  assert.ok(second.cache.score >= 0.6 && second.cache.score <= 1);
+  assert.equal(second.cache.matchedPrompt, "How do I open a tin without an opener?");
+  assert.equal(second.cache.key, first.cache.key);
+  assert.equal(second.text, first.text);
+  assert.deepEqual(second.promptTokens, [...(await cacher.tokenize("how do I open a tin without an opener")).ids]);
+  for (const other of ["How do I open a tin with an opener?", "How do I open 2 tins without an opener?", "How do I open a jar without an opener?"]) {
+    assert.equal((await cacher.generate(other, OPTIONS).result).cache.hit, false, other);
+  }
+  // Other options are another family.
+  assert.equal((await cacher.generate("how do I open a tin without an opener", { ...OPTIONS, seed: 8 }).result).cache.hit, false);
+  assert.equal((await cacher.cache.stats()).hits.semantic, 1);
+});
+
+test("an answer that is computed anew stays findable by its meaning; without the option, none is", async (t) => {
+  const cacher = await load(t, { semantic: true });
+  await cacher.generate("What is the capital of France?", OPTIONS).result;
+  await cacher.generate("What is the capital of France?", { ...OPTIONS, cache: "refresh" }).result;
+  assert.equal((await cacher.generate("what is the capital of France", OPTIONS).result).cache.hit, "semantic");
+  await cacher.cache.configure({ semantic: false });
+  assert.equal((await cacher.generate("what's the capital of France", OPTIONS).result).cache.hit, false);
+  await cacher.cache.configure({ semantic: { threshold: 1 } });
+  assert.equal((await cacher.generate("what is the capital of France?", OPTIONS).result).cache.hit, false);
+});
