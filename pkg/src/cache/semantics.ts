@@ -45,7 +45,8 @@ export class Semantics {
     const told = this.#core.similar(semantic.family, semantic.prompt, asked.vector, Date.now());
     if (told === undefined) return undefined;
     const { key, score, prompt, guard } = JSON.parse(told) as Similar;
-    if (score < threshold || guard !== null) return undefined;
+    // Scores have 32 bits, and one that is just enough must be.
+    if (score < Math.fround(threshold) || guard !== null) return undefined;
     const hit = await this.#tiers.find(key, { stale: false, count: true });
     return hit && { hit, score, prompt };
   }
