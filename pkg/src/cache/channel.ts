@@ -18,7 +18,7 @@ export type CacheMessage =
   | { kind: "alive"; key: string };
 
 export class CacheChannel {
-  readonly #channel: BroadcastChannel | undefined;
+  #channel: BroadcastChannel | undefined;
   readonly #listeners = new Set<(message: CacheMessage) => void>();
 
   /** Opens the channel of a cache; where there are none, nobody is told. */
@@ -32,6 +32,7 @@ export class CacheChannel {
     if ("unref" in this.#channel) (this.#channel.unref as () => void)();
   }
 
+  /** After `close`, nothing. */
   post(message: CacheMessage): void {
     this.#channel?.postMessage(message);
   }
@@ -45,6 +46,7 @@ export class CacheChannel {
   close(): void {
     this.#listeners.clear();
     this.#channel?.close();
+    this.#channel = undefined;
   }
 }
 

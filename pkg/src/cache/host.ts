@@ -28,7 +28,7 @@ import type {
 import { Semantics } from "./semantics.js";
 import { Subjects, type Asked } from "./subjects.js";
 import { Tiers } from "./tiers.js";
-import type { CacheEntry, CacheEvent } from "./types.js";
+import type { CacheEntry, CacheEvent, Invalidation } from "./types.js";
 import { Upkeep } from "./upkeep.js";
 
 export interface CacheEnvironment {
@@ -129,7 +129,7 @@ export class CacheHost {
       case "delete":
         return this.#delete(args.keys);
       case "invalidate":
-        return this.#delete(await this.#tiers.matching(args));
+        return this.#invalidate(args);
       case "clear":
         return this.#clear(args.remote);
       case "pin":
@@ -184,8 +184,8 @@ export class CacheHost {
       return null;
     }
     try {
-      const { entry, written } = this.#put(asked, outcome, keeping);
-      void written.finally(() => ended.release());
+      const { entry, local } = this.#put(asked, outcome, keeping);
+      void local.finally(() => ended.release());
       return entry;
     } catch (error) {
       ended.release();
@@ -194,7 +194,7 @@ export class CacheHost {
     }
   }
 
-  #put(asked: Asked, outcome: Extract<Outcome, { type: "generation" | "value" }>, keeping: Keeping): { entry: CacheEntry; written: Promise<void> } {
+  #put(asked: Asked, outcome: Extract<Outcome, { type: "generation" | "value" }>, keeping: Keeping): Pick<ReturnType<Tiers["put"]>, "entry" | "local" | "written"> {
     const { key, title, model } = asked;
     const vector = this.#settings.semantic && asked.semantic !== null ? asked.vector : undefined;
     const made: NewEntry = {
@@ -205,8 +205,7 @@ export class CacheHost {
       semantic: vector === undefined ? null : asked.semantic,
     };
     const value = outcome.type === "value" ? outcome.value : toRecording(outcome);
-    const { entry, record, written } = this.#tiers.put(made, value, vector);
-    const shared = record.length <= MAX_SHARED_BYTES;
+    const { entry, record, local, written } = this.#tiers.put(made, value, vector);
     this.#writing.add(written);
     void written.finally(() => this.#writing.delete(written));
     if (!this.#tidied) {
@@ -214,12 +213,12 @@ export class CacheHost {
       this.#tidied = true;
       void written.then(() => this.#upkeep.cleanUp());
     }
-    const announce = () => this.#channel.post({ kind: "set", key, record: shared ? record : null });
-    if (shared) announce();
-    else void written.then(announce);
+    const shared = record.length <= MAX_SHARED_BYTES ? record : null;
+    // Once it is stored, lest a tab that hears of it read what was there before.
+    void local.then(() => this.#channel.post({ kind: "set", key, record: shared }));
     this.#journal.tell({ type: "set", key });
     this.#journal.tellOfCore();
-    return { entry, written };
+    return { entry, local, written };
   }
 
   async #set({ json, value, source, keeping }: CacheRequests["set"]["args"]): Promise<CacheEntry> {
@@ -258,6 +257,15 @@ export class CacheHost {
     this.#channel.post({ kind: "deleted", keys });
     this.#journal.tell({ type: "delete", key: keys.length === 1 ? keys[0]! : null, count: keys.length });
     return keys.filter((key) => known.has(key)).length;
+  }
+
+  /** Deletes what is found; rejects where a layer could not be searched. */
+  async #invalidate(invalidation: Invalidation): Promise<number> {
+    await this.#allWritten();
+    const { keys, fault } = await this.#tiers.matching(invalidation);
+    const count = await this.#delete(keys);
+    if (fault !== undefined) throw fault;
+    return count;
   }
 
   async #clear(remote: boolean): Promise<null> {

@@ -105,21 +105,25 @@ export class Tiers {
     return hit === "refused" ? undefined : hit;
   }
 
-  /** Puts a new entry into memory; `written` once it is in all layers too. */
+  /** Puts a new entry into memory; `local` once it is on this device, `written` once it is in all layers. */
   put(entry: NewEntry, value: string | Uint8Array, vector: Float32Array | undefined): {
     entry: CacheEntry;
     record: Uint8Array;
+    local: Promise<void>;
     written: Promise<void>;
   } {
     this.#core.insert(JSON.stringify(entry), value, vector, Date.now(), Math.random());
     const facts = this.#entry();
     const record = this.#core.foundRecord();
     const { semantic } = entry;
-    const written = this.#write(entry.key, facts, record, this.#tiers).then(async () => {
+    const isLocal = (tier: OpenedLayer) => tier.local !== undefined;
+    const local = this.#write(entry.key, facts, record, this.#tiers.filter(isLocal)).then(async () => {
       if (semantic === null || vector === undefined) return;
       for (const { local } of this.local) await local.setVector?.({ key: entry.key, ...semantic, vector }).catch(() => undefined);
     });
-    return { entry: facts, record, written };
+    const elsewhere = this.#write(entry.key, facts, record, this.#tiers.filter((tier) => !isLocal(tier)));
+    const written = Promise.all([local, elsewhere]).then(() => undefined);
+    return { entry: facts, record, local, written };
   }
 
   /**
@@ -166,8 +170,9 @@ export class Tiers {
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  /** Keys, in all layers, of the entries that are meant. */
-  async matching(invalidation: Invalidation): Promise<string[]> {
+  /** Keys, in all layers, of the entries that are meant; and why a layer could not be searched. */
+  async matching(invalidation: Invalidation): Promise<{ keys: string[]; fault: unknown }> {
+    let fault: unknown;
     const now = Date.now();
     const keys = new Set(this.#core.matching(JSON.stringify(invalidation), now));
     for (const { layer, local, secret } of this.#tiers) {
@@ -176,14 +181,18 @@ export class Tiers {
         continue;
       }
       // A server knows keys alone, so each record has to be looked into.
-      for await (const batch of layer.keys(NEVER)) {
-        for (const key of batch.filter(isKey)) {
-          const entry = this.#inspect(await layer.get(key, NEVER), secret);
-          if (entry !== undefined && isMeant(entry, invalidation, now)) keys.add(key);
+      try {
+        for await (const batch of layer.keys(NEVER)) {
+          for (const key of batch.filter(isKey)) {
+            const entry = this.#inspect(await layer.get(key, NEVER), secret);
+            if (entry !== undefined && isMeant(entry, invalidation, now)) keys.add(key);
+          }
         }
+      } catch (error) {
+        fault ??= error;
       }
     }
-    return [...keys];
+    return { keys: [...keys], fault };
   }
 
   /** Facts of all entries in memory and on this device. */
