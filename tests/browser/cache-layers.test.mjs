@@ -94,13 +94,13 @@ for (const kind of ["indexeddb", "localstorage"]) {
     const { page } = await openKind(limits);
     const names = numbered(1_200);
     await page.evaluate(async (names) => {
-      await Promise.all(names.map((name, index) => cache.put(name, "record", { expires: index, lastUsed: 2 * index, pinned: index === 1 })));
+      await Promise.all(names.map((name, index) => cache.put(name, "record", { expires: index, lastUsed: 2 * index, pinned: index === 1, tags: ["t"] })));
     }, names);
     const plan = { expired: names.slice(0, 700), evicted: names.slice(700, 1_199) };
     const { rows, limits: given, result } = await page.evaluate((plan) => cache.cleanUp(plan), plan);
     assert.deepEqual([given, result], [limits, plan]);
     const byKey = (a, b) => (a.key < b.key ? -1 : 1);
-    const wanted = names.map((key, index) => ({ key, bytes: 6, lastUsed: 2 * index, expires: index, pinned: index === 1 }));
+    const wanted = names.map((key, index) => ({ key, bytes: 6, lastUsed: 2 * index, expires: index, pinned: index === 1, tags: ["t"] }));
     assert.deepEqual(rows.sort(byKey), wanted);
     assert.deepEqual(await page.evaluate(() => cache.keys()), names.slice(1_199));
     assert.deepEqual(await page.evaluate((names) => Promise.all(names.map(cache.get)), [names[0], names[1_199]]), [null, "record"]);
