@@ -196,6 +196,11 @@ export class GenerationCache extends ResponseCache {
   }
 }
 
+/** Shorter to keep, and finer than anybody sees. */
+function toTenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
 /** Passes chunks on, and keeps them. */
 function seen(chunks: GenerationChunk[], onChunk: OnChunk): OnChunk {
   return (chunk) => {
@@ -207,5 +212,5 @@ function seen(chunks: GenerationChunk[], onChunk: OnChunk): OnChunk {
 /** An answer that came to its end, with how it came. */
 function keep(result: GenerationResult, { parts }: Flight<GenerationChunk, unknown>): Outcome {
   if (result.finishReason === "aborted") return { type: "dropped" };
-  return { type: "generation", result, chunks: parts.map(({ part, ms }) => [part.tokens.length, ms]) };
+  return { type: "generation", result, chunks: parts.map(({ part, ms }) => [part.tokens.length, toTenths(ms)]) };
 }
