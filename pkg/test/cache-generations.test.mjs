@@ -224,3 +224,12 @@ test("an answer that is computed anew stays findable by its meaning; without the
   await cacher.cache.configure({ semantic: { threshold: 1 } });
   assert.equal((await cacher.generate("what is the capital of France?", OPTIONS).result).cache.hit, false);
 });
+
+test("who asks while an answer is still being put away waits for it", async (t) => {
+  const cacher = await load(t, { semantic: true });
+  const options = { ...OPTIONS, maxTokens: 1, cache: "refresh" };
+  // The first vector takes longer than one token.
+  await cacher.generate(PROMPT, options).result;
+  const asked = [{ ...options, cache: true }, options].map((each) => cacher.generate(PROMPT, each).result);
+  assert.deepEqual((await Promise.all(asked)).map(({ cache }) => cache.hit), ["exact", "exact"]);
+});

@@ -48,6 +48,8 @@ export interface Answered<Result> {
   label: CacheLabel;
 }
 
+const SETTLING_MS = 5;
+
 export class Answers {
   readonly #line: CacheLine;
   /** By key: what this client computes. */
@@ -99,6 +101,8 @@ export class Answers {
             const result = await (led.flight as unknown as Flight<Part, Result>).join(onPart, signal);
             return { result, label: { ...computedLabel(answer.key), shared: true } };
           }
+          // Its lease is being settled, for which other work may have to get in.
+          if (led === undefined) await new Promise((resolve) => setTimeout(resolve, SETTLING_MS));
           await led?.flight.result.catch((error: unknown) => {
             // Errors are everybody's; an abort is only its own.
             if (toCacherError(error).code !== "aborted") throw error;

@@ -119,6 +119,8 @@ export class Asking {
     try {
       const match = await this.#semantics.match(asked, this.#settings.semanticThreshold, signal);
       if (match === undefined) return undefined;
+      // Put away since it was looked for by its key.
+      if (match.hit.entry.key === asked.key) return this.#toAnswer(match.hit, asked, subject, begun, {});
       const content = await this.#subjects.content(subject, asked, match.hit.value);
       const label = { ...toLabel(match.hit, match.hit.entry.key, false), hit: "semantic" as const, score: match.score, matchedPrompt: match.prompt };
       this.#counted("semantic", match.hit, begun);
