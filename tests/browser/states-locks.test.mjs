@@ -201,9 +201,15 @@ test("a page that closes its channel while it waits takes nobody's lock", { time
   const { context, page } = await openWithLocks(browser);
   const { page: other } = await openWithLocks(context);
   // By other code, which answers no questions.
-  await page.evaluate(() => {
-    globalThis.held = navigator.locks.request("cacher-state:test:s1", () => new Promise((resolve) => (globalThis.finish = resolve)));
-  });
+  await page.evaluate(
+    () =>
+      new Promise((granted) => {
+        globalThis.held = navigator.locks.request("cacher-state:test:s1", () => {
+          granted();
+          return new Promise((resolve) => (globalThis.finish = resolve));
+        });
+      }),
+  );
   await other.evaluate(() => {
     globalThis.failed = kit.failure(locks.withWriter("s1", undefined, async () => undefined));
   });
