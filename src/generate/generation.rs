@@ -158,7 +158,10 @@ pub struct GenerationResult {
 }
 
 /// A number where JavaScript's numbers hold it exactly.
-fn seed_for_javascript<S: serde::Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seed_for_javascript<S: serde::Serializer>(
+    seed: &u64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     if *seed < 1 << 53 {
         serializer.serialize_f64(*seed as f64)
     } else {
@@ -533,7 +536,7 @@ impl Generation {
     }
 }
 
-fn per_second(count: usize, ms: f64) -> f64 {
+pub(super) fn per_second(count: usize, ms: f64) -> f64 {
     if count == 0 || ms <= 0.0 {
         0.0
     } else {

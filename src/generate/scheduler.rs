@@ -7,6 +7,7 @@
 //! other's results.
 
 use super::GenerateOptions;
+use super::beam::{BeamOptions, BeamResult, BeamSearch, BeamStep};
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
 use super::generation::{Continuation, Generation, GenerationChunk, GenerationResult, Input};
@@ -30,6 +31,10 @@ pub enum Event {
     Done(GenerationResult),
     /// A continuation's job has ended.
     Continued(Box<GenerationResult>, Continuation),
+    /// What a step of a beam search has tried.
+    BeamStep(BeamStep),
+    /// The job has ended.
+    BeamDone(Box<BeamResult>),
     /// The job has ended.
     Logits(Logits),
     /// The job has ended.
@@ -46,6 +51,7 @@ enum Work {
     Generation(Box<Generation>),
     /// A generation whose end tells how to go on from it.
     Continuation(Box<Generation>),
+    Beams(Box<BeamSearch>),
     Logits(LogitsRun),
     Reading(Reading),
     Comparison(Box<Comparison>),
@@ -178,6 +184,28 @@ impl Scheduler {
         }
     }
 
+    /// Begins a beam search; see [`BeamSearch::new`]. `root` is what the KV
+    /// blocks of a state's text are named after; `None`: as a plain request's.
+    pub fn add_beam_search(
+        &mut self,
+        prompt: Input,
+        root: Option<BlockName>,
+        options: &BeamOptions,
+        generation: &GenerateOptions,
+    ) -> Result<JobId> {
+        let search = BeamSearch::new(
+            self.model.as_ref(),
+            self.tokenizer.clone(),
+            prompt,
+            options,
+            generation,
+            (self.clock)(),
+        )?;
+        let roots = root.map_or_else(|| self.plain_roots(), |root| Some([root; 2]));
+        let roots = roots.filter(|_| generation.cache_prompt);
+        Ok(self.add(Work::Beams(Box::new(search)), roots))
+    }
+
     /// Begins the computation of logits; see [`LogitsRun::new`].
     pub fn add_logits(&mut self, input: Input, positions: Option<&[i32]>) -> Result<JobId> {
         let tokenizer = self.tokenizer.as_deref();
@@ -234,6 +262,11 @@ impl Scheduler {
                 self.pending
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
             }
+            Some(Work::Beams(search)) => {
+                let last = search.abort();
+                self.pending
+                    .extend(last.map(|step| (id, Event::BeamStep(step))));
+            }
             Some(_) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     job.keep_known(&mut self.blocks);
@@ -256,9 +289,10 @@ impl Scheduler {
         let mut batch = Vec::new();
         let mut taps = Taps::default();
         for (&id, job) in &mut self.jobs {
-            ids.push(id);
             taps.hidden_states |= matches!(job.work, Work::Embedding(_));
-            batch.push(job.work.rows());
+            let before = batch.len();
+            job.work.rows(&mut batch);
+            ids.push((id, batch.len() - before));
         }
         if batch.is_empty() {
             return events;
@@ -268,13 +302,15 @@ impl Scheduler {
         let now = (self.clock)();
         match outputs {
             Ok(outputs) => {
-                for ((id, output), count) in ids.into_iter().zip(outputs).zip(counts) {
+                let mut outputs = outputs.into_iter().zip(counts);
+                for (id, rows) in ids {
+                    let own = outputs.by_ref().take(rows).collect();
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
-                    match job.work.accept(output, count, now) {
+                    match job.work.accept(own, now) {
                         Ok(None) => {}
-                        Ok(Some(chunk)) => events.push((id, Event::Chunk(chunk))),
+                        Ok(Some(event)) => events.push((id, event)),
                         Err(error) => {
                             self.jobs.remove(&id);
                             events.push((id, Event::Failed(error)));
@@ -286,7 +322,8 @@ impl Scheduler {
             // this is a fault, and it is nobody's in particular.
             Err(error) => {
                 self.jobs.clear();
-                events.extend(ids.into_iter().map(|id| (id, Event::Failed(error.clone()))));
+                let failed = |(id, _)| (id, Event::Failed(error.clone()));
+                events.extend(ids.into_iter().map(failed));
             }
         }
         self.collect_finished(&mut events);
@@ -323,6 +360,7 @@ impl Job {
         let Some(roots) = self.roots else { return };
         match &mut self.work {
             Work::Generation(job) | Work::Continuation(job) => job.take_known(blocks, roots[0]),
+            Work::Beams(search) => search.take_known(blocks, roots[0]),
             Work::Logits(run) => run.take_known(blocks, roots[0]),
             Work::Reading(reading) => reading.take_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.take_known(blocks, roots),
@@ -335,6 +373,7 @@ impl Job {
         let Some(roots) = self.roots else { return };
         match &self.work {
             Work::Generation(job) | Work::Continuation(job) => job.keep_known(blocks, roots[0]),
+            Work::Beams(search) => search.keep_known(blocks, roots[0]),
             Work::Logits(run) => run.keep_known(blocks, roots[0]),
             Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
@@ -344,26 +383,33 @@ impl Job {
 }
 
 impl Work {
-    fn rows(&mut self) -> Rows<'_> {
-        match self {
+    /// Puts what it wants run into the batch: the rows of one sequence or of
+    /// several.
+    fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
+        batch.push(match self {
             Self::Generation(job) | Self::Continuation(job) => job.rows(),
+            Self::Beams(search) => return search.rows(batch),
             Self::Logits(run) => run.rows(),
             Self::Reading(reading) => reading.rows(),
             Self::Comparison(comparison) => comparison.rows(),
             Self::Embedding(embedding) => embedding.rows(),
-        }
+        });
     }
 
-    fn accept(
-        &mut self,
-        output: Output,
-        count: usize,
-        now: f64,
-    ) -> Result<Option<GenerationChunk>> {
+    /// Takes what came of its rows, each sequence's with how many were run.
+    fn accept(&mut self, mut outputs: Vec<(Output, usize)>, now: f64) -> Result<Option<Event>> {
+        if let Self::Beams(search) = self {
+            let logits = outputs.into_iter().map(|(output, _)| output.logits);
+            return Ok(search.accept(logits.collect(), now)?.map(Event::BeamStep));
+        }
+        let Some((output, count)) = outputs.pop() else {
+            return Ok(None);
+        };
         match self {
             Self::Generation(job) | Self::Continuation(job) => {
-                return job.accept(output.logits, now);
+                return Ok(job.accept(output.logits, now)?.map(Event::Chunk));
             }
+            Self::Beams(_) => {}
             Self::Logits(run) => run.accept(&output.logits, count),
             Self::Reading(reading) => reading.accept(&output.logits, count),
             Self::Comparison(comparison) => comparison.accept(&output.logits, count),
@@ -375,6 +421,7 @@ impl Work {
     fn is_finished(&self) -> bool {
         match self {
             Self::Generation(job) | Self::Continuation(job) => job.is_finished(),
+            Self::Beams(search) => search.is_finished(),
             Self::Logits(run) => run.is_finished(),
             Self::Reading(reading) => reading.is_finished(),
             Self::Comparison(comparison) => comparison.is_finished(),
@@ -395,6 +442,7 @@ impl Work {
                 },
                 Err(error) => Event::Failed(error),
             },
+            Self::Beams(search) => Event::BeamDone(Box::new(search.result(now))),
             Self::Logits(run) => Event::Logits(run.result()),
             Self::Reading(reading) => Event::Read(reading.result()),
             Self::Comparison(comparison) => Event::Compared(comparison.result()),
