@@ -3,6 +3,7 @@
 
 pub mod beam;
 pub mod comparison;
+pub mod constraint;
 pub mod embedding;
 pub mod generation;
 pub mod log_prob;
