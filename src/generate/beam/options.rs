@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::generate::GenerateOptions;
+use crate::generate::options::ContextPolicy;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -119,77 +120,125 @@ impl BeamOptions {
         }
     }
 
-    /// Checks every range and every mix, naming the first option at fault.
-    /// `generation` is what was asked for beside.
+    /// Checks every range and every mix. `generation` is what was asked for
+    /// beside.
+    ///
+    /// Error: `invalid-option`, of the first that may not be.
     pub fn validate(&self, generation: &GenerateOptions, vocab_size: usize) -> Result<()> {
-        let within = |name: &str, ok: bool, rule: String| {
-            if ok {
-                Ok(())
-            } else {
-                Err(Error::argument(name, rule))
-            }
-        };
-        let beams = self.num_beams;
+        let (beams, groups) = (self.num_beams, self.num_beam_groups);
+        let (grouped, penalty) = (groups > 1, self.diversity_penalty);
         within(
             "numBeams",
+            beams,
             (1..=MAX_BEAMS).contains(&beams),
-            format!("must be from 1 to {MAX_BEAMS}"),
+            format!("from 1 to {MAX_BEAMS}"),
         )?;
         within(
             "numReturnSequences",
+            self.num_return_sequences,
             (1..=beams).contains(&self.num_return_sequences),
-            format!("must be from 1 to numBeams, {beams}"),
+            format!("from 1 to numBeams, {beams}"),
         )?;
         within(
             "lengthPenalty",
+            self.length_penalty,
             self.length_penalty.is_finite(),
-            "must be a number".into(),
+            "a finite number",
         )?;
         within(
             "numBeamGroups",
-            (1..=beams).contains(&self.num_beam_groups) && beams % self.num_beam_groups == 0,
-            format!("must divide numBeams, {beams}"),
+            groups,
+            (1..=beams).contains(&groups) && beams.is_multiple_of(groups),
+            format!("a divisor of numBeams, {beams}"),
         )?;
-        let grouped = self.num_beam_groups > 1;
         within(
             "diversityPenalty",
-            self.diversity_penalty.is_finite()
-                && (self.diversity_penalty > 0.0) == grouped
-                && self.diversity_penalty >= 0.0,
-            if grouped {
-                "must be a number above 0 where there are groups: without it they are all the same"
-            } else {
-                "must be 0 where there are no groups: it acts between them"
-            }
-            .into(),
+            penalty,
+            !grouped || (penalty.is_finite() && penalty > 0.0),
+            "a number above 0 with numBeamGroups above 1: without it the groups are all the same",
+        )?;
+        within(
+            "diversityPenalty",
+            penalty,
+            grouped || penalty == 0.0,
+            "0 with one group: it acts between groups",
         )?;
         within(
             "doSample",
+            self.do_sample,
             !(self.do_sample && grouped),
-            "cannot be true with numBeamGroups above 1".into(),
+            "false with numBeamGroups above 1",
         )?;
+        if let Some(id) = self.pad_token_id {
+            let range = format!("below the vocabulary's size, {vocab_size}");
+            within("padTokenId", id, (id as usize) < vocab_size, range)?;
+        }
+        self.validate_mix(generation)
+    }
+
+    /// What a generation can do and a beam search cannot.
+    fn validate_mix(&self, o: &GenerateOptions) -> Result<()> {
         within(
             "temperature",
-            !(self.do_sample && generation.is_greedy()),
-            "must be above 0 with doSample".into(),
+            o.temperature,
+            !(self.do_sample && o.is_greedy()),
+            "above 0 with doSample",
         )?;
         within(
             "maxTokens",
-            generation.max_tokens > 0,
-            "must be at least 1".into(),
+            o.max_tokens,
+            o.max_tokens > 0,
+            "at least 1 with beams",
+        )?;
+        within(
+            "guidanceScale",
+            o.guidance_scale,
+            o.guidance_scale == 1.0,
+            "1 with beams",
         )?;
         within(
             "promptLookupNumTokens",
-            generation.prompt_lookup_num_tokens == 0,
-            "must be 0 with beams".into(),
+            o.prompt_lookup_num_tokens,
+            o.prompt_lookup_num_tokens == 0,
+            "0 with beams",
         )?;
-        match self.pad_token_id {
-            Some(id) if id as usize >= vocab_size => Err(Error::InvalidToken {
-                id,
-                index: 0,
-                vocab_size,
-            }),
-            _ => Ok(()),
+        within(
+            "stopBelowProbability",
+            o.stop_below_probability,
+            o.stop_below_probability == 0.0,
+            "0 with beams",
+        )?;
+        for (name, is_set) in [
+            ("mirostat", o.mirostat.is_some()),
+            ("stopAt", o.stop_at.is_some()),
+            ("stopAboveEntropy", o.stop_above_entropy.is_some()),
+            ("stopOnLoop", o.stop_on_loop.is_some()),
+            ("logprobs", o.logprobs.is_some()),
+        ] {
+            within(name, "set", !is_set, "left out with beams")?;
         }
+        within(
+            "contextPolicy",
+            "another",
+            o.context_policy == ContextPolicy::Error,
+            "\"error\" with beams",
+        )
     }
 }
+
+fn within(
+    option: &str,
+    value: impl fmt::Display,
+    ok: bool,
+    range: impl Into<String>,
+) -> Result<()> {
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::option(option, value, range))
+    }
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;
