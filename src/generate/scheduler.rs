@@ -7,7 +7,7 @@
 //! other's results.
 
 use super::GenerateOptions;
-use super::beam::{BeamOptions, BeamResult, BeamSearch, BeamStep};
+use super::beam::{Allowed, BeamOptions, BeamResult, BeamSearch, BeamStep};
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
 use super::generation::{Continuation, Generation, GenerationChunk, GenerationResult, Input};
@@ -184,12 +184,12 @@ impl Scheduler {
         }
     }
 
-    /// Begins a beam search; see [`BeamSearch::new`]. `root` is what the KV
-    /// blocks of a state's text are named after; `None`: as a plain request's.
+    /// Begins a beam search; see [`BeamSearch::new`]. `from` are a state's: what
+    /// its KV blocks are named after, and its random numbers.
     pub fn add_beam_search(
         &mut self,
         prompt: Input,
-        root: Option<BlockName>,
+        from: Option<(BlockName, RngState)>,
         options: &BeamOptions,
         generation: &GenerateOptions,
     ) -> Result<JobId> {
@@ -199,11 +199,20 @@ impl Scheduler {
             prompt,
             options,
             generation,
+            from.map(|(_, rng)| rng),
             (self.clock)(),
         )?;
-        let roots = root.map_or_else(|| self.plain_roots(), |root| Some([root; 2]));
+        let roots = from.map_or_else(|| self.plain_roots(), |(root, _)| Some([root; 2]));
         let roots = roots.filter(|_| generation.cache_prompt);
         Ok(self.add(Work::Beams(Box::new(search)), roots))
+    }
+
+    /// Says what the beams of a search may go on with. Where the job is none or
+    /// has ended, nothing happens.
+    pub fn allow(&mut self, id: JobId, allowed: Allowed) {
+        if let Some(Work::Beams(search)) = self.jobs.get_mut(&id).map(|job| &mut job.work) {
+            search.set_allowed(allowed);
+        }
     }
 
     /// Begins the computation of logits; see [`LogitsRun::new`].
@@ -442,7 +451,10 @@ impl Work {
                 },
                 Err(error) => Event::Failed(error),
             },
-            Self::Beams(search) => Event::BeamDone(Box::new(search.result(now))),
+            Self::Beams(search) => match search.result(now) {
+                Ok(result) => Event::BeamDone(Box::new(result)),
+                Err(error) => Event::Failed(error),
+            },
             Self::Logits(run) => Event::Logits(run.result()),
             Self::Reading(reading) => Event::Read(reading.result()),
             Self::Comparison(comparison) => Event::Compared(comparison.result()),

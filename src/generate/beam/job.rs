@@ -6,6 +6,7 @@
 //! one takes its cache over, so that where none is continued twice nothing is
 //! copied at all.
 
+use super::allowed::Allowed;
 use super::group::Hypothesis;
 use super::hamming::{Hamming, Picks};
 use super::options::BeamOptions;
@@ -16,7 +17,7 @@ use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
 use crate::generate::generation::{PREFILL_CHUNK, Timings, Usage, per_second};
 use crate::generate::processors::{LogitsProcessor, Pipeline, pipeline};
-use crate::generate::rng::{Rng, fresh_seed};
+use crate::generate::rng::{Rng, RngState, fresh_seed};
 use crate::generate::{FinishReason, GenerateOptions, Input};
 use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
 use crate::tokenizer::Tokenizer;
@@ -43,8 +44,9 @@ pub struct BeamSearch {
 }
 
 impl BeamSearch {
-    /// Checks everything that can be wrong before the model runs. `now` is in
-    /// milliseconds, from any fixed point.
+    /// Checks everything that can be wrong before the model runs. Without a seed
+    /// among the options, random numbers go on from `rng`, or are fresh. `now`
+    /// is in milliseconds, from any fixed point.
     ///
     /// Errors: `invalid-option`, and those of a generation.
     pub fn new(
@@ -53,6 +55,7 @@ impl BeamSearch {
         prompt: Input,
         options: &BeamOptions,
         generation: &GenerateOptions,
+        rng: Option<RngState>,
         now: f64,
     ) -> Result<Self> {
         let config = model.config();
@@ -62,10 +65,12 @@ impl BeamSearch {
         if tokenizer.is_none() && !generation.stop.is_empty() {
             return Err(Error::NoTokenizer);
         }
-        let seed = match generation.seed {
-            Some(seed) => seed,
-            None => fresh_seed()?,
+        let rng = match (generation.seed, rng) {
+            (Some(seed), _) => Rng::new(seed),
+            (None, Some(state)) => Rng::from(state),
+            (None, None) => Rng::new(fresh_seed()?),
         };
+        let seed = rng.state().seed;
         let picks = Picks::default();
         // The last token of all is never run, so there is one more than positions.
         let room = config.n_positions + 1 - prompt.len();
@@ -95,7 +100,7 @@ impl BeamSearch {
                 texts,
                 Box::new(processors),
                 picks,
-                Rng::new(seed),
+                rng,
             ),
             caches: vec![model.new_kv()],
             ended: BTreeMap::new(),
@@ -108,6 +113,11 @@ impl BeamSearch {
             started: now,
             first_token: None,
         })
+    }
+
+    /// Sets what beams may go on with, or where that is learnt.
+    pub fn set_allowed(&mut self, allowed: Allowed) {
+        self.search.set_allowed(allowed);
     }
 
     /// Takes what is known of the prompt, before the first step. The last token
@@ -123,7 +133,7 @@ impl BeamSearch {
     /// Keeps what was computed of the sequences found, for texts that begin
     /// alike.
     pub fn keep_known(&self, blocks: &mut BlockTable, root: BlockName) {
-        if self.last.is_empty()
+        if self.steps == 0
             && let Some(cache) = self.caches.first()
         {
             blocks.keep(root, &self.prompt, cache);
@@ -145,7 +155,7 @@ impl BeamSearch {
     /// Puts the next rows to run into `batch`: a piece of the prompt, or the
     /// last token of every beam.
     pub fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
-        if self.last.is_empty() {
+        if self.steps == 0 {
             for kv in &mut self.caches {
                 let start = kv.len();
                 let end = self.prompt.len().min(start + PREFILL_CHUNK);
@@ -175,7 +185,7 @@ impl BeamSearch {
             return Ok(None);
         }
         self.first_token.get_or_insert(now);
-        if self.last.is_empty() {
+        if self.steps == 0 {
             // Every group begins with the prompt.
             let groups = self.search.running().count();
             logits.resize(groups, logits[0].clone());
@@ -237,12 +247,16 @@ impl BeamSearch {
     }
 
     /// The result, once finished.
-    pub fn result(self, now: f64) -> BeamResult {
+    pub fn result(self, now: f64) -> Result<BeamResult> {
+        let sequence = |found: &Hypothesis| {
+            let text = self.search.text(found)?;
+            Ok(BeamSequence::new(found.clone(), text))
+        };
         let sequences: Vec<BeamSequence> = self
             .returned()
             .into_iter()
-            .map(|found| BeamSequence::new(found.clone(), self.search.text(found)))
-            .collect();
+            .map(sequence)
+            .collect::<Result<_>>()?;
         let first_token = self.first_token.unwrap_or(now);
         let (prefill_ms, decode_ms) = (first_token - self.started, now - first_token);
         let run = match self.steps {
@@ -251,7 +265,7 @@ impl BeamSearch {
         };
         let prefilled = run - self.cached;
         let made: usize = sequences.iter().map(|found| found.tokens.len()).sum();
-        BeamResult {
+        Ok(BeamResult {
             sequences,
             steps: self.steps as u32,
             seed: self.seed,
@@ -270,7 +284,7 @@ impl BeamSearch {
                 tokens_per_second: per_second(self.steps.saturating_sub(1), decode_ms),
             },
             prompt_tokens: self.prompt,
-        }
+        })
     }
 }
 
@@ -290,3 +304,7 @@ fn processors(options: &BeamOptions, generation: &GenerateOptions, picks: &Picks
     all.push(Box::new(pipeline(&generation)));
     Pipeline::new(all)
 }
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

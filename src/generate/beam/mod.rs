@@ -9,6 +9,7 @@
 //! [`job`] runs it: one forward pass a step for all beams, whose KV caches share
 //! every block that they have in common.
 
+pub mod allowed;
 pub mod candidates;
 pub mod group;
 pub mod hamming;
@@ -19,6 +20,7 @@ pub mod search;
 pub mod trail;
 pub mod tree;
 
+pub use allowed::{Allowed, AllowedTokens};
 pub use job::BeamSearch;
 pub use options::{BeamOptions, EarlyStopping};
 pub use result::{BeamResult, BeamSequence};

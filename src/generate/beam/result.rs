@@ -17,6 +17,8 @@ pub struct BeamSequence {
     /// The generated token ids, without the prompt, with the tokens that ended
     /// it (so they may say more than `text`).
     pub tokens: Vec<u32>,
+    /// The token ids whose text is `text`: what to go on from.
+    pub text_tokens: Vec<u32>,
     /// The sum of `transitionScores`, divided by the number of tokens to the
     /// power `lengthPenalty` (with one beam: by nothing).
     pub score: f64,
@@ -34,10 +36,11 @@ pub struct BeamSequence {
 }
 
 impl BeamSequence {
-    pub(super) fn new(hypothesis: Hypothesis, text: String) -> Self {
+    pub(super) fn new(hypothesis: Hypothesis, text: (String, Vec<u32>)) -> Self {
         let (finish_reason, stop_sequence) = hypothesis.finish;
         Self {
-            text,
+            text: text.0,
+            text_tokens: text.1,
             tokens: hypothesis.tokens,
             score: hypothesis.score,
             transition_scores: hypothesis.transition_scores,

@@ -11,6 +11,7 @@
 //! One beam is what transformers makes of it: greedy search, or sampling. The
 //! processors then see logits and not log-probabilities.
 
+use super::allowed::Allowed;
 use super::candidates::{Candidate, Row, best, draw};
 use super::group::{Beam, Finish, Group, Hypothesis, Rules, Terms};
 use super::hamming::Picks;
@@ -38,6 +39,8 @@ pub struct Search {
     terms: Terms,
     ends: Ends,
     texts: Texts,
+    /// Before the other processors.
+    allowed: Allowed,
     processors: Box<dyn LogitsProcessor>,
     /// What the processor of diversity reads.
     picks: Picks,
@@ -108,6 +111,7 @@ impl Search {
             pad_token_id: options.pad_token_id.or(ends.eos_token_ids.first().copied()),
             ends,
             texts,
+            allowed: Allowed::All,
             processors,
             picks,
             chance: options.do_sample.then_some(rng),
@@ -119,6 +123,11 @@ impl Search {
             generated: 0,
             is_done: false,
         }
+    }
+
+    /// Sets what beams may go on with, or where that is learnt.
+    pub fn set_allowed(&mut self, allowed: Allowed) {
+        self.allowed = allowed;
     }
 
     /// The beams that the next step needs logits of, in the order of its rows.
@@ -240,6 +249,8 @@ impl Search {
             for score in scores.iter_mut() {
                 *score = (f64::from(*score) - log_sum) as f32;
             }
+            let output = &beam.history[self.prompt_len..];
+            self.allowed.apply(beam.node, output, scores)?;
             self.processors.process(&beam.history, scores);
         }
         let rows: Vec<Row> = running
@@ -262,6 +273,8 @@ impl Search {
         let Some((beam, scores)) = self.groups[0].running.first().zip(rows.first_mut()) else {
             return Ok(Vec::new());
         };
+        let output = &beam.history[self.prompt_len..];
+        self.allowed.apply(beam.node, output, scores)?;
         self.processors.process(&beam.history, scores);
         let token = match &mut self.chance {
             Some(rng) => {
@@ -415,8 +428,8 @@ impl Search {
         all
     }
 
-    /// The text of a sequence, cut as stop strings are.
-    pub fn text(&self, hypothesis: &Hypothesis) -> String {
+    /// The text of a sequence, cut as stop strings are, and its tokens.
+    pub fn text(&self, hypothesis: &Hypothesis) -> Result<(String, Vec<u32>)> {
         let without_end = match (&hypothesis.finish.0, hypothesis.tokens.split_last()) {
             (FinishReason::Eos, Some((_, rest))) => rest,
             _ => &hypothesis.tokens,
