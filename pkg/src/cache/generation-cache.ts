@@ -16,7 +16,7 @@ import type { Flight } from "./flight.js";
 import { pace } from "./pacing.js";
 import type { CacheSettings, Content, Kept, Outcome, Subject } from "./requests.js";
 import { type CacheSetUp, type Controls, CONTROLS, readControls } from "./settings.js";
-import type { CacheControls, CacheOptions } from "./types.js";
+import type { CacheControls, CacheLabel, CacheOptions } from "./types.js";
 
 export interface WarmRequest {
   prompt: Input;
@@ -145,7 +145,7 @@ export class GenerationCache extends ResponseCache {
           shareable: true,
         };
         const { result, label } = await this.#answer(work, controls, seen(chunks, onChunk), abort);
-        return { ...result, cache: label };
+        return { ...result, cache: labelOf(result, label) };
       },
       signal,
       () => ({ ...abortedResult(options.seed ?? 0, chunks), cache: computedLabel(null) }),
@@ -173,7 +173,7 @@ export class GenerationCache extends ResponseCache {
       shareable: false,
     };
     const { result, label } = await this.#answer(work, controls, onChunk, signal);
-    return { ...result, cache: label };
+    return { ...result, cache: labelOf(result, label) };
   }
 
   async #answer<Result>(work: Work<GenerationChunk, Result>, controls: Controls, onChunk: OnChunk, signal: AbortSignal): Promise<Answered<Result>> {
@@ -207,6 +207,11 @@ function seen(chunks: GenerationChunk[], onChunk: OnChunk): OnChunk {
     chunks.push(chunk);
     onChunk(chunk);
   };
+}
+
+/** One that was aborted is not kept, so there is no key to find it by. */
+function labelOf({ finishReason }: Pick<GenerationResult, "finishReason">, label: CacheLabel): CacheLabel {
+  return finishReason === "aborted" ? computedLabel(null) : label;
 }
 
 /** An answer that came to its end, with how it came. */
