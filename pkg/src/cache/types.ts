@@ -184,7 +184,8 @@ export interface CacheOptions {
   ttlJitter?: number;
   /**
    * How long after it has expired an answer is still given, while it is computed
-   * anew; not to `get` and states, and not from servers, which delete it. Default: 0.
+   * anew; not to `get` and to states within a text of theirs, and not from servers,
+   * which delete it. Default: 0.
    */
   staleMs?: number;
   /**
