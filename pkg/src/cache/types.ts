@@ -78,7 +78,7 @@ export interface CacheEntry {
   pinned: boolean;
   /** What made it: `"cacher-wasm"`, or the caller's word. */
   source: string;
-  /** Names of the local layers that have it. */
+  /** Names of the layers that have it, of those that were listed. */
   layers: string[];
 }
 
@@ -95,6 +95,11 @@ export interface ListCacheEntries {
   offset?: number;
   /** Default: 100. */
   limit?: number;
+  /**
+   * Also those of remote and custom layers, of which each record is fetched for
+   * it; they know nothing of uses. Rejects where one cannot be listed. Default: false.
+   */
+  remote?: boolean;
 }
 
 /** Entries that all of the given limits fit; at least one must be given. */
