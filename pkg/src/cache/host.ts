@@ -123,7 +123,7 @@ export class CacheHost {
         return this.#count(args);
       case "entries":
         await this.#upkeep.tellUses();
-        return listEntries(await this.#tiers.entries(), args);
+        return listEntries(await this.#tiers.entries(args.remote), args);
       case "entry":
         return this.#entry(args.key);
       case "delete":
