@@ -28,7 +28,7 @@ async function until(condition) {
 }
 
 /** What an answer says, whenever it was computed. */
-const said = ({ text, tokens, promptTokens, finishReason, stopSequence, seed }) => ({ text, tokens, promptTokens, finishReason, stopSequence, seed });
+const said = ({ text, tokens, promptTokens, finishReason, matched, seed }) => ({ text, tokens, promptTokens, finishReason, matched, seed });
 
 test("a request that is repeated is answered with the same chunks, and nothing is computed", async (t) => {
   const cacher = await load(t, true);

@@ -16,7 +16,7 @@ const COMPUTED = { hit: false, layer: null, key: "ab".repeat(32), ageMs: 0, shar
 
 function resultOf(change = {}) {
   return {
-    ...{ text: " there was", tokens: [612, 373], promptTokens: [1], finishReason: "length", stopSequence: null, seed: 7 },
+    ...{ text: " there was", tokens: [612, 373], promptTokens: [1], finishReason: "length", matched: null, seed: 7 },
     usage: { promptTokens: 1, tokensEvaluated: 1, completionTokens: 2, totalTokens: 3, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 1, decodeMs: 2, prefillTokensPerSecond: 1000, tokensPerSecond: 212.34 },
     cache: COMPUTED,
