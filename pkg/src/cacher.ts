@@ -46,12 +46,12 @@ export class Cacher {
   readonly cache: GenerationCache;
   readonly #client: Client;
 
-  protected constructor(client: Client, { model, storage, runtime }: Loaded, cacheSetUp: CacheSetUp | null) {
+  protected constructor(client: Client, { model, storage, runtime }: Loaded, cacheSetUp: CacheSetUp | null, seed: number | bigint | undefined) {
     this.#client = client;
     this.model = model;
     this.storage = storage;
     this.runtime = runtime;
-    this.cache = new GenerationCache(client, cacheSetUp);
+    this.cache = new GenerationCache(client, cacheSetUp, seed);
     this.states = new States(client, this.cache);
   }
 
@@ -63,7 +63,7 @@ export class Cacher {
   /** @internal */
   static async loadOn(platform: Platform, options: LoadOptions): Promise<Cacher> {
     const { client, loaded, cacheSetUp } = await start(options, platform);
-    return new this(client, loaded, cacheSetUp);
+    return new this(client, loaded, cacheSetUp, options.seed);
   }
 
   /**

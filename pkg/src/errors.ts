@@ -10,6 +10,8 @@ export type ErrorCode =
   // Asked for something impossible.
   /** An option or argument is not allowed; the message names it. */
   | "invalid-argument"
+  /** An option of a generation is out of its range. `details`: `option`, `value`, `range`. */
+  | "invalid-option"
   /** A token id that the vocabulary does not have. `details`: `id`, `index`. */
   | "invalid-token"
   /** Prompt and output need more positions than the model has. */
@@ -121,6 +123,17 @@ export class CacherError extends Error {
 /** The error of a call that `signal` ended. */
 export function abortError(signal?: AbortSignal): CacherError {
   return new CacherError("aborted", "the call was aborted", {}, { cause: signal?.reason });
+}
+
+/** The error of an option that is not as it must be: `range`, in words. */
+export function invalidOption(option: string, value: unknown, range: string): CacherError {
+  return new CacherError("invalid-option", `${option}: must be ${range}, not ${inWords(value)}`, { option, value, range });
+}
+
+function inWords(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
 
 /** Throws where `signal` is aborted already. */

@@ -5,6 +5,7 @@
 
 import { type CallSettings, type Client, untilAborted } from "../client.js";
 import { CacherError, toCacherError } from "../errors.js";
+import type { Sink } from "../streaming/sink.js";
 import { type Compute, Flight } from "./flight.js";
 import type { Answer, AskMode, CacheRequestMessage, CacheRequestName, CacheRequests, Content, Outcome, Subject } from "./requests.js";
 import type { Controls } from "./settings.js";
@@ -38,7 +39,7 @@ export interface Work<Part, Result> {
   /** What to keep of a result. Error: `not-cacheable`. */
   keep(result: Result, flight: Flight<Part, Result>): Outcome;
   /** The result from what was found. */
-  give(content: Content, onPart: (part: Part) => void, signal: AbortSignal): Promise<Result>;
+  give(content: Content, sink: Sink<Part>): Promise<Result>;
   /** Whether equal requests may have the very result; else each waits, and is then given what was kept. */
   shareable: boolean;
 }
@@ -49,6 +50,9 @@ export interface Answered<Result> {
 }
 
 const SETTLING_MS = 5;
+/** A computation that its readers hold up for longer is not waited for. */
+const BLOCKED_MS = 1_000;
+const LOOK_MS = 250;
 
 export class Answers {
   readonly #line: CacheLine;
@@ -62,13 +66,13 @@ export class Answers {
   async answer<Part, Result>(
     work: Work<Part, Result>,
     controls: Controls,
-    onPart: (part: Part) => void,
-    signal: AbortSignal,
+    sink: Sink<Part>,
   ): Promise<Answered<Result>> {
+    const { signal } = sink;
     let { mode } = controls;
     let refused = false;
     for (;;) {
-      if (mode === null) return { result: await work.compute(onPart, signal), label: computedLabel(null) };
+      if (mode === null) return { result: await work.compute(sink), label: computedLabel(null) };
       const { subject } = work;
       const answer = await this.#ask(subject, mode, signal);
       switch (answer.status) {
@@ -79,7 +83,7 @@ export class Answers {
           const { label, content, refresh } = answer;
           if (refresh !== null) this.#lead(work, label.key!, refresh, controls, true);
           try {
-            return { result: await work.give(content, onPart, signal), label };
+            return { result: await work.give(content, sink), label };
           } catch (error) {
             // A state that has moved on since, or a record that is none after all.
             if (toCacherError(error).code !== "invalid-cache-record") throw error;
@@ -92,24 +96,39 @@ export class Answers {
         }
         case "lead": {
           const flight = this.#lead(work, answer.key, answer.lease, controls, false);
-          return { result: await flight.join(onPart, signal), label: computedLabel(answer.key) };
+          return { result: await flight.join(sink), label: computedLabel(answer.key) };
         }
         case "join": {
           const led = this.#flights.get(answer.key);
           if (led !== undefined && led.shareable && work.shareable && !led.flight.ending) {
             void this.#line.ask("count", { what: "shared", reason: "" }).catch(() => undefined);
-            const result = await (led.flight as unknown as Flight<Part, Result>).join(onPart, signal);
+            const result = await (led.flight as unknown as Flight<Part, Result>).join(sink);
             return { result, label: { ...computedLabel(answer.key), shared: true } };
           }
           // Its lease is being settled, for which other work may have to get in.
           if (led === undefined) await new Promise((resolve) => setTimeout(resolve, SETTLING_MS));
-          await led?.flight.result.catch((error: unknown) => {
-            // Errors are everybody's; an abort is only its own.
-            if (toCacherError(error).code !== "aborted") throw error;
-          });
+          if (led !== undefined && !(await this.#comes(led.flight))) mode = null;
           if (mode === "refresh") mode = "on";
         }
       }
+    }
+  }
+
+  /** Waits for a flight to end; `false`: its readers, who may have paused it, hold it up. */
+  async #comes(flight: Flight<never, unknown>): Promise<boolean> {
+    const ended = flight.result.then(
+      () => true,
+      (error: unknown) => {
+        // Errors are everybody's; an abort is only its own.
+        if (toCacherError(error).code !== "aborted") throw error;
+        return true;
+      },
+    );
+    for (;;) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const look = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), LOOK_MS)));
+      if (await Promise.race([ended, look]).finally(() => clearTimeout(timer))) return true;
+      if (flight.blockedMs > BLOCKED_MS) return false;
     }
   }
 
