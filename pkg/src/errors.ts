@@ -8,9 +8,9 @@
 /** Stable codes; programs may match on them, messages may be reworded. */
 export type ErrorCode =
   // Asked for something impossible.
-  /** An option or argument is not allowed; the message names it. */
+  /** An argument is not allowed; the message names it. */
   | "invalid-argument"
-  /** An option of a generation is out of its range. `details`: `option`, `value`, `range`. */
+  /** An option of a generation is unknown, of another type, or out of its range. `details`: `option`, `value`, `range`. */
   | "invalid-option"
   /** A token id that the vocabulary does not have. `details`: `id`, `index`. */
   | "invalid-token"
@@ -127,7 +127,7 @@ export function abortError(signal?: AbortSignal): CacherError {
 
 /** The error of an option that is not as it must be: `range`, in words. */
 export function invalidOption(option: string, value: unknown, range: string): CacherError {
-  return new CacherError("invalid-option", `${option}: must be ${range}, not ${inWords(value)}`, { option, value, range });
+  return new CacherError("invalid-option", `${option}: is ${inWords(value)}, must be ${range}`, { option, value, range });
 }
 
 function inWords(value: unknown): string {
