@@ -306,12 +306,13 @@ export class EngineHost {
     const job = this.#jobs.get(event.job);
     if (job === undefined) return;
     if (event.type === "progress") {
-      const { done, cached, total, maxTokens } = event;
-      return job.sink?.readPrompt?.({ done, cached, total, maxTokens });
+      const { job: _, type: _type, ...progress } = event;
+      return job.sink?.readPrompt?.(progress);
     }
     if (event.type === "chunk") {
+      const { job: _, type: _type, ...chunk } = event;
       job.given++;
-      job.sink?.give({ text: event.text, tokens: event.tokens });
+      job.sink?.give(chunk);
       return this.#hold(event.job);
     }
     this.#jobs.delete(event.job);

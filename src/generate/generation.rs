@@ -6,6 +6,7 @@
 use super::GenerateOptions;
 use super::lookup::Lookup;
 use super::processors::{LogitsProcessor, Pipeline, pipeline};
+use super::progress::PromptProgress;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
@@ -84,6 +85,8 @@ pub enum FinishReason {
     Length,
     /// The model's last position was reached.
     Context,
+    /// `stopWhen` said so.
+    Callback,
     /// The caller ended it; what was made is kept.
     Aborted,
 }
@@ -422,13 +425,30 @@ impl Generation {
         }
     }
 
-    /// Ends it here; what was held back becomes text.
-    pub fn abort(&mut self) -> Option<GenerationChunk> {
+    /// How far a step has come in the prompt, before what it gave is accepted;
+    /// `None` where it was past it.
+    pub fn prompt_progress(&self) -> Option<PromptProgress> {
+        (self.history.len() == self.prompt_len).then_some(PromptProgress {
+            done: self.kv.len() as u32,
+            cached: self.cached as u32,
+            total: self.prompt_len as u32,
+            max_tokens: self.max_tokens as u32,
+        })
+    }
+
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
+    }
+
+    /// Ends it here, for `reason`; what was held back becomes text.
+    pub fn abort(&mut self, reason: FinishReason) -> Option<GenerationChunk> {
         if self.is_finished() {
             return None;
         }
         let mut text = String::new();
-        self.end(FinishReason::Aborted, None, &mut text);
+        self.end(reason, None, &mut text);
         self.text += &text;
         (!text.is_empty()).then_some(GenerationChunk {
             text,

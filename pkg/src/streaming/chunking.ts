@@ -123,12 +123,13 @@ class TextChunker implements Chunker {
   }
 }
 
-/** Two chunks as one: lists are put together, of anything else the later counts. */
+/** Two chunks as one: lists are put together, numbers added. */
 function merge(a: GenerationChunk, b: GenerationChunk): GenerationChunk {
   const merged: Record<string, unknown> = { ...a };
   for (const [name, value] of Object.entries(b)) {
     const before = merged[name];
     if (Array.isArray(before) && Array.isArray(value)) merged[name] = [...before, ...(value as unknown[])];
+    else if (typeof before === "number" && typeof value === "number") merged[name] = before + value;
     else if (value !== undefined && value !== null) merged[name] = value;
   }
   return { ...(merged as unknown as GenerationChunk), text: a.text + b.text };
