@@ -50,9 +50,6 @@ export interface Answered<Result> {
 }
 
 const SETTLING_MS = 5;
-/** A computation that its readers hold up for longer is not waited for. */
-const BLOCKED_MS = 1_000;
-const LOOK_MS = 250;
 
 export class Answers {
   readonly #line: CacheLine;
@@ -107,28 +104,14 @@ export class Answers {
           }
           // Its lease is being settled, for which other work may have to get in.
           if (led === undefined) await new Promise((resolve) => setTimeout(resolve, SETTLING_MS));
-          if (led !== undefined && !(await this.#comes(led.flight))) mode = null;
+          const ended = led?.flight.result.catch((error: unknown) => {
+            // Errors are everybody's; an abort is only its own.
+            if (toCacherError(error).code !== "aborted") throw error;
+          });
+          await Promise.race([ended, led?.flight.stalled]);
           if (mode === "refresh") mode = "on";
         }
       }
-    }
-  }
-
-  /** Waits for a flight to end; `false`: its readers, who may have paused it, hold it up. */
-  async #comes(flight: Flight<never, unknown>): Promise<boolean> {
-    const ended = flight.result.then(
-      () => true,
-      (error: unknown) => {
-        // Errors are everybody's; an abort is only its own.
-        if (toCacherError(error).code !== "aborted") throw error;
-        return true;
-      },
-    );
-    for (;;) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const look = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), LOOK_MS)));
-      if (await Promise.race([ended, look]).finally(() => clearTimeout(timer))) return true;
-      if (flight.blockedMs > BLOCKED_MS) return false;
     }
   }
 
@@ -154,14 +137,19 @@ export class Answers {
     const flight = new Flight(work.compute, background);
     const led = { flight: flight as unknown as Flight<never, unknown>, shareable: work.shareable };
     this.#flights.set(key, led);
-    const settle = (outcome: Outcome) => {
+    let settled = false;
+    const settle = async (outcome: Outcome) => {
+      if (settled) return;
+      settled = true;
       if (this.#flights.get(key) === led) this.#flights.delete(key);
-      return this.#line.ask("settle", { lease, outcome, keeping: { ttlMs, tags, costMs: flight.elapsedMs } });
+      await this.#line.ask("settle", { lease, outcome, keeping: { ttlMs, tags, costMs: flight.elapsedMs } });
     };
     flight.result
       .then((result) => settle(this.#toKeep(work, result, flight)), (error: unknown) => settle(failed(error)))
       // Without a host there is nothing to settle.
       .catch(() => undefined);
+    // Whoever holds it up, or has paused it, holds up nobody else: it goes on, and is not kept.
+    flight.stalled.then(() => settle({ type: "dropped" })).catch(() => undefined);
     return flight;
   }
 

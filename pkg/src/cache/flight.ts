@@ -19,6 +19,9 @@ interface Reader<Part> {
   pump(): void;
 }
 
+/** For how long nobody may have room before it counts as stalled. */
+const STALLED_MS = 1_000;
+
 export class Flight<Part, Result> {
   readonly #compute: Compute<Part, Result>;
   readonly #background: boolean;
@@ -32,10 +35,14 @@ export class Flight<Part, Result> {
   #started = false;
   #ended = false;
   #prompt: PromptProgress | undefined;
+  #stall = () => {};
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #settle: { resolve(result: Result): void; reject(error: unknown): void } | undefined;
   /** What has come, and when, in milliseconds after the beginning. */
   readonly parts: { part: Part; ms: number }[] = [];
   readonly result: Promise<Result>;
+  /** Resolves if it is ever held up for a second by those who wait. */
+  readonly stalled: Promise<void>;
 
   /** Begins with the first that waits; `background`: at once, and goes on without anybody. */
   constructor(compute: Compute<Part, Result>, background = false) {
@@ -46,6 +53,7 @@ export class Flight<Part, Result> {
     this.result = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     // Each waiter gets the error; without any it is nobody's.
     this.result.catch(() => undefined);
+    this.stalled = new Promise((resolve) => (this.#stall = resolve));
     if (background) this.#start();
   }
 
@@ -57,11 +65,6 @@ export class Flight<Part, Result> {
   /** Milliseconds since the beginning, without those in which nobody had room. */
   get elapsedMs(): number {
     return (this.#blockedAt ?? performance.now()) - this.#begun;
-  }
-
-  /** For how many milliseconds nobody has had room. */
-  get blockedMs(): number {
-    return this.#blockedAt === undefined ? 0 : performance.now() - this.#blockedAt;
   }
 
   /**
@@ -136,6 +139,7 @@ export class Flight<Part, Result> {
       .then(this.#settle!.resolve, this.#settle!.reject)
       .finally(() => {
         this.#ended = true;
+        this.#regulate();
         for (const { pump } of [...this.#readers]) pump();
       });
   }
@@ -156,8 +160,11 @@ export class Flight<Part, Result> {
     const free = this.#background || this.ending;
     this.#flow.allowed = free ? Infinity : Math.max(0, ...[...this.#readers].map(({ sink }) => sink.flow.allowed));
     const blocked = !this.#ended && this.#flow.allowed <= this.parts.length;
-    if (blocked) this.#blockedAt ??= performance.now();
-    else if (this.#blockedAt !== undefined) {
+    if (blocked && this.#blockedAt === undefined) {
+      this.#blockedAt = performance.now();
+      this.#timer = setTimeout(this.#stall, STALLED_MS);
+    } else if (!blocked && this.#blockedAt !== undefined) {
+      clearTimeout(this.#timer);
       this.#begun += performance.now() - this.#blockedAt;
       this.#blockedAt = undefined;
     }

@@ -28,6 +28,10 @@ export async function write(
   await shelf.fetchBlocks(id);
   const job = environment.engine().addStateGeneration(id, options);
   const saving = saveDrafts(() => shelf.saveDraft(id, job), saveIntervalMs);
+  const { flow } = sink;
+  const unfollow = flow.onchange(() => {
+    if (flow.allowed === 0) saving.rest();
+  });
   let event: EngineEvent;
   try {
     event = await environment.run(job, sink.signal, {
@@ -43,6 +47,8 @@ export async function write(
     // The draft of an engine that has crashed is all there is.
     if (toCacherError(error).code !== "engine-crashed") await shelf.dropDraft(id);
     throw error;
+  } finally {
+    unfollow();
   }
   if (event.type !== "continued") throw new CacherError("internal", `a generation ended with "${event.type}"`);
   return event;
