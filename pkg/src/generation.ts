@@ -56,23 +56,26 @@ export function abortedResult(seed: number | bigint, chunks: readonly Generation
     tokens,
     promptTokens: [],
     finishReason: "aborted",
-    stopSequence: null,
+    matched: null,
+    logprobs: chunks.some((chunk) => chunk.logprobs !== undefined) ? chunks.flatMap((chunk) => chunk.logprobs ?? []) : null,
     seed,
-    usage: { promptTokens: 0, tokensEvaluated: 0, completionTokens: tokens.length, totalTokens: tokens.length, draftTokens: 0, acceptedDraftTokens: 0 },
+    usage: { promptTokens: 0, tokensEvaluated: 0, completionTokens: tokens.length, totalTokens: tokens.length, droppedTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 },
   };
 }
 
 /** An answer of which no more than some chunks is wanted. */
 export function cutResult<Result extends GenerationResult>(result: Result, chunks: readonly GenerationChunk[]): Result {
-  const { text, tokens, usage } = abortedResult(result.seed, chunks);
-  const { promptTokens } = result.usage;
+  const { text, tokens, logprobs } = abortedResult(result.seed, chunks);
+  const completionTokens = tokens.length;
   return {
     ...result,
-    text,
-    tokens,
-    finishReason: "callback",
-    stopSequence: null,
-    usage: { ...result.usage, completionTokens: usage.completionTokens, totalTokens: promptTokens + usage.completionTokens },
+    ...{ text, tokens, logprobs, finishReason: "callback", matched: null },
+    usage: {
+      ...result.usage,
+      completionTokens,
+      totalTokens: result.usage.promptTokens + completionTokens,
+      droppedTokens: chunks.reduce((sum, { droppedTokens = 0 }) => sum + droppedTokens, 0),
+    },
   };
 }

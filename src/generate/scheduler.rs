@@ -111,6 +111,11 @@ impl Scheduler {
         self.model.as_ref()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared_model(&self) -> Rc<dyn Model> {
+        Rc::clone(&self.model)
+    }
+
     /// The tokenizer, where the model has one. Error: `no-tokenizer`.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_deref().ok_or(Error::NoTokenizer)

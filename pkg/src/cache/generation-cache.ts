@@ -18,7 +18,7 @@ import type { Flight } from "./flight.js";
 import { pace } from "./pacing.js";
 import type { CacheSettings, Content, Kept, Outcome, Subject } from "./requests.js";
 import { type CacheSetUp, type Controls, CONTROLS, readControls } from "./settings.js";
-import type { CacheControls, CacheOptions } from "./types.js";
+import type { CacheControls, CacheLabel, CacheOptions } from "./types.js";
 
 export interface WarmRequest {
   prompt: Input;
@@ -56,6 +56,13 @@ export interface StateGeneration {
   options: GenerateOptions;
   /** Computes it, or writes on with what was kept. */
   run(options: EngineOptions, kept: Kept | null, sink: Sink<GenerationChunk>): Promise<Omit<StateGenerationResult, "cache">>;
+}
+
+/** What a state's key is made of, as far as it says how to compute the answer without the state. */
+interface StateRequest {
+  prompt: number[];
+  options: EngineOptions;
+  rng: { seed: string } | null;
 }
 
 /** When a generation may begin. */
@@ -148,8 +155,7 @@ export class GenerationCache extends ResponseCache {
       const input = toInput("prompt", prompt);
       const work: Work<GenerationChunk, GenerationResult> = {
         subject: { kind: "generation", prompt: input, options: engine },
-        compute: (part) =>
-          this.#client.call("generate", { prompt: input, options: engine }, { signal: part.signal, flow: part.flow, onEvent: toSink(part), onAbort: "finish" }),
+        compute: this.#computeOf(input, engine),
         keep,
         give: async (content, part) => {
           const { result, chunks: kept, times } = requireContent(content, "generation");
@@ -159,7 +165,7 @@ export class GenerationCache extends ResponseCache {
         shareable: options.stopWhen === undefined,
       };
       const { result, label } = await this.#answer(work, controls, sink);
-      return { ...result, cache: label };
+      return { ...result, cache: labelOf(result, label) };
     };
     const start = async (sink: Sink<GenerationChunk>): Promise<CachedGenerationResult> => {
       const end = await turn?.wait(sink.signal);
@@ -202,11 +208,22 @@ export class GenerationCache extends ResponseCache {
         await this.#replay(result, chunks, controls.paced ? times : [], engine.maxTokens ?? result.state.config.maxTokens, part).catch(() => undefined);
         return result;
       },
-      // Each state is written on for itself.
+      // Each state is written on for itself,
       shareable: false,
+      // and in the background none is.
+      renewal: (content) => {
+        const { prompt, options: asked, rng } = JSON.parse(requireContent(content, "state").kept.request) as StateRequest;
+        const seeded = rng === null ? asked : { ...asked, seed: BigInt(rng.seed) };
+        return { compute: this.#computeOf(Uint32Array.from(prompt), seeded), keep, shareable: true };
+      },
     };
     const { result, label } = await this.#answer(work, controls, sink);
-    return { ...result, cache: label };
+    return { ...result, cache: labelOf(result, label) };
+  }
+
+  #computeOf(prompt: string | Uint32Array, options: EngineOptions): Work<GenerationChunk, GenerationResult>["compute"] {
+    return (sink) =>
+      this.#client.call("generate", { prompt, options }, { signal: sink.signal, flow: sink.flow, onEvent: toSink(sink), onAbort: "finish" });
   }
 
   /** Gives the chunks of a kept answer; the answer, or as much of it as a callback has let come. */
@@ -282,7 +299,12 @@ function seen(chunks: GenerationChunk[], give: (chunk: GenerationChunk) => void)
 }
 
 /** What ended not of itself is not what the request asks for. */
-const CUT_SHORT: readonly FinishReason[] = ["aborted", "callback"];
+const CUT_SHORT: readonly FinishReason[] = ["aborted", "callback", "time"];
+
+/** What was computed and cut short is not kept, so there is no key to find it by. */
+function labelOf({ finishReason }: Pick<GenerationResult, "finishReason">, label: CacheLabel): CacheLabel {
+  return finishReason === "aborted" || (CUT_SHORT.includes(finishReason) && label.hit === false) ? computedLabel(null) : label;
+}
 
 /** An answer that came to its end, with how it came. */
 function keep(result: GenerationResult, { parts }: Flight<GenerationChunk, unknown>): Outcome {
