@@ -21,6 +21,7 @@ pub use token_probs::{TokenLogprob, TokenLogprobs};
 use super::GenerateOptions;
 use super::lookup::Lookup;
 use super::processors::{LogitsProcessor, Pipeline, pipeline};
+use super::progress::PromptProgress;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
@@ -484,6 +485,23 @@ impl Generation {
         self.text_bytes += shown.len();
         *text += &self.stream.push(&shown);
         ends
+    }
+
+    /// How far a step has come in the prompt, before what it gave is accepted;
+    /// `None` where it was past it.
+    pub fn prompt_progress(&self) -> Option<PromptProgress> {
+        self.prefilled.is_none().then_some(PromptProgress {
+            done: self.kv.len() as u32,
+            cached: self.cached as u32,
+            total: self.context.len() as u32,
+            max_tokens: self.options.max_tokens as u32,
+        })
+    }
+
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
     }
 
     /// Ends it here, for `reason`; what was held back becomes text.
