@@ -9,6 +9,7 @@
 
 import type { CoreStatics } from "./cache/core.js";
 import type { Commit } from "./states/commit.js";
+import type { PromptProgress } from "./streaming/sink.js";
 import type {
   Dtype,
   EngineOptions,
@@ -55,6 +56,8 @@ export interface Replay {
 
 /** One thing that a step brought, for the job that asked for it. */
 export type EngineEvent =
+  /** A generation has read a piece of its prompt. */
+  | ({ job: number; type: "progress" } & PromptProgress)
   | ({ job: number; type: "chunk" } & GenerationChunk)
   | { job: number; type: "done"; result: GenerationResult }
   /** A state's generation; the state as JSON. */
@@ -142,10 +145,14 @@ export interface Engine extends EngineStates {
   addLogits(tokens: string | Uint32Array, positions: Int32Array | undefined): number;
   /** The vector of a text's meaning. */
   addEmbedding(text: string | Uint32Array, parseSpecial: boolean): number;
-  /** A generation then ends with `"aborted"`; any other job is dropped. */
-  cancel(job: number): void;
+  /** A generation then ends with this `finishReason`, `"aborted"` unless said otherwise; any other job is dropped. */
+  cancel(job: number, reason?: "callback"): void;
+  /** Leaves a job out of the steps to come. */
+  pause(job: number): void;
+  resume(job: number): void;
   /** Takes each job one step further. */
   step(): EngineEvent[];
+  /** True while there is a job that is not paused. */
   busy(): boolean;
   free(): void;
 }

@@ -11,6 +11,7 @@ pub mod logits;
 pub mod lookup;
 pub mod options;
 pub mod processors;
+pub mod progress;
 pub mod reading;
 pub mod recording;
 pub mod request;

@@ -3,10 +3,10 @@
  */
 
 import type { Kept } from "../cache/requests.js";
+import type { GenerationEvent } from "../protocol.js";
 import type {
   CleanUpPolicy,
   EngineOptions,
-  GenerationChunk,
   StateComparison,
   StateDiff,
   StateGenerationResult,
@@ -43,7 +43,7 @@ export interface StateRequests {
   generate: {
     args: { id: string; options: EngineOptions; kept: Kept | null };
     value: Omit<StateGenerationResult, "cache">;
-    event: GenerationChunk;
+    event: GenerationEvent;
   };
   merge: { args: { command: StateCommand; evaluate: boolean }; value: StateInfo; event: never };
   diff: { args: { a: string; b: string; distributions: boolean }; value: StateDiff; event: never };
