@@ -425,10 +425,13 @@ impl Job {
     }
 
     fn go_on(&mut self, now: f64) {
-        if let (Some(since), Work::Generation(job) | Work::Continuation(job)) =
-            (self.paused.take(), &mut self.work)
-        {
-            job.pass_over(now - since);
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        match &mut self.work {
+            Work::Generation(job) | Work::Continuation(job) => job.pass_over(now - since),
+            Work::Beams(search) => search.pass_over(now - since),
+            _ => {}
         }
     }
 

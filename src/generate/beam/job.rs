@@ -234,6 +234,12 @@ impl BeamSearch {
         self.ended.retain(|node, _| kept.contains(node));
     }
 
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
+    }
+
     /// Ends it here: the open beams count as sequences.
     pub fn abort(&mut self, ending: &Ending) -> Option<BeamStep> {
         if self.search.is_done() {
