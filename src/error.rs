@@ -13,6 +13,18 @@ pub enum Error {
     #[error("{name}: {reason}")]
     InvalidArgument { name: String, reason: String },
 
+    /// An option that is not allowed: unknown, of another type, or out of its
+    /// range.
+    #[error("{option}: is {value}, must be {range}")]
+    InvalidOption {
+        /// Its name, with the path to the part at fault: `badWords[2]`.
+        option: String,
+        /// What was given, as JSON spells it.
+        value: String,
+        /// What may be given, in words that follow "must be".
+        range: String,
+    },
+
     /// A token id that the model's vocabulary does not have.
     #[error("token id {id} at index {index} is outside the vocabulary of {vocab_size}")]
     InvalidToken {
@@ -118,6 +130,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidArgument { .. } => "invalid-argument",
+            Self::InvalidOption { .. } => "invalid-option",
             Self::InvalidToken { .. } => "invalid-token",
             Self::ContextOverflow { .. } => "context-overflow",
             Self::InputTooLong { .. } => "input-too-long",
@@ -146,6 +159,11 @@ impl Error {
     pub fn details(&self) -> serde_json::Value {
         match self {
             Self::InvalidArgument { name, .. } => json!({ "name": name }),
+            Self::InvalidOption {
+                option,
+                value,
+                range,
+            } => json!({ "option": option, "value": value, "range": range }),
             Self::InvalidToken {
                 id,
                 index,
@@ -170,6 +188,19 @@ impl Error {
             } => json!({ "found": found, "supported": supported }),
             Self::OutOfMemory { needed, .. } => json!({ "needed": needed }),
             _ => json!({}),
+        }
+    }
+
+    /// [`Error::InvalidOption`] for `option`; `range` follows "must be".
+    pub fn option(
+        option: impl Into<String>,
+        value: impl std::fmt::Display,
+        range: impl Into<String>,
+    ) -> Self {
+        Self::InvalidOption {
+            option: option.into(),
+            value: value.to_string(),
+            range: range.into(),
         }
     }
 

@@ -8,8 +8,10 @@
 /** Stable codes; programs may match on them, messages may be reworded. */
 export type ErrorCode =
   // Asked for something impossible.
-  /** An option or argument is not allowed; the message names it. */
+  /** An argument is not allowed; the message names it. */
   | "invalid-argument"
+  /** An option of a generation is unknown, of another type, or out of its range. `details`: `option`, `value`, `range`. */
+  | "invalid-option"
   /** A token id that the vocabulary does not have. `details`: `id`, `index`. */
   | "invalid-token"
   /** Prompt and output need more positions than the model has. */

@@ -227,9 +227,10 @@ impl Generation {
         let lookup = (options.prompt_lookup_num_tokens > 0)
             .then(|| Lookup::new(options.prompt_lookup_num_tokens));
         if lookup.is_some() && !model.is_exact() {
-            return Err(Error::argument(
+            return Err(Error::option(
                 "promptLookupNumTokens",
-                "could change the text of a model in f32; load it in another dtype",
+                options.prompt_lookup_num_tokens,
+                "0 with a model in f32, whose text it could change; load it in another dtype",
             ));
         }
         let rng = match (options.seed, rng) {

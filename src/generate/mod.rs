@@ -2,6 +2,7 @@
 //! that runs everything that is being computed.
 
 pub mod comparison;
+pub mod constraint;
 pub mod embedding;
 pub mod generation;
 pub mod log_prob;

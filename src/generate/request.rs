@@ -48,7 +48,33 @@ const LEFT_OUT: [&str; 4] = [
     "promptLookupNumTokens",
 ];
 /// Options of sampling, which a greedy generation does not do.
-const SAMPLING: [&str; 4] = ["temperature", "topK", "topP", "minP"];
+const SAMPLING: [&str; 12] = [
+    "temperature",
+    "topK",
+    "topP",
+    "minP",
+    "temperatureSchedule",
+    "topH",
+    "adaptiveTopK",
+    "adaptiveTopP",
+    "typicalP",
+    "epsilonCutoff",
+    "etaCutoff",
+    "mirostat",
+];
+/// Options that are spelt out at their default too. Those that came later are
+/// not, so that a new option changes no key of the answers kept before it.
+const ALWAYS_SPELT: [&str; 9] = [
+    "eosTokenIds",
+    "includeStop",
+    "maxTokens",
+    "minP",
+    "repetitionPenalty",
+    "stop",
+    "temperature",
+    "topK",
+    "topP",
+];
 
 impl Scheduler {
     /// Describes a request; `rng` is where its random numbers begin unless the
@@ -108,13 +134,22 @@ fn canonical_options(options: &GenerateOptions, eos_token_ids: &[u32]) -> Result
     ends.sort_unstable();
     ends.dedup();
     options.eos_token_ids = Some(ends);
-    options.include_stop &= !options.stop.is_empty();
+    options.include_stop &= !options.stop.is_empty() || !options.stop_token_ids.is_empty();
+    for ids in [
+        &mut options.suppress_tokens,
+        &mut options.begin_suppress_tokens,
+        &mut options.stop_token_ids,
+    ] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
 
-    // By way of text, which has an f32 in its shortest digits: 0.7, not 0.699999988.
-    let internal = |error: serde_json::Error| Error::Internal(error.to_string());
-    let text = serde_json::to_string(&options).map_err(internal)?;
-    let mut value: Value = serde_json::from_str(&text).map_err(internal)?;
+    let mut value = as_json(&options)?;
+    let defaults = as_json(&GenerateOptions::default())?;
     if let Some(fields) = value.as_object_mut() {
+        fields.retain(|name, value| {
+            ALWAYS_SPELT.contains(&name.as_str()) || defaults.get(name) != Some(value)
+        });
         let greedy = if options.is_greedy() {
             &SAMPLING[..]
         } else {
@@ -128,6 +163,13 @@ fn canonical_options(options: &GenerateOptions, eos_token_ids: &[u32]) -> Result
         }
     }
     Ok(value)
+}
+
+/// By way of text, which has an f32 in its shortest digits: 0.7, not 0.699999988.
+fn as_json(options: &GenerateOptions) -> Result<Value> {
+    let internal = |error: serde_json::Error| Error::Internal(error.to_string());
+    let text = serde_json::to_string(options).map_err(internal)?;
+    serde_json::from_str(&text).map_err(internal)
 }
 
 #[cfg(test)]

@@ -452,7 +452,7 @@ fn a_model_whose_results_depend_on_the_batch_refuses_drafts() {
     let error = scheduler
         .add_generation(Input::Tokens(vec![1]), &options)
         .unwrap_err();
-    assert_eq!(error.code(), "invalid-argument");
+    assert_eq!(error.code(), "invalid-option");
 }
 
 #[test]

@@ -209,11 +209,11 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
             json!({ "command": "info", "id": state, "more": 1 }),
         ),
         (
-            "invalid-argument",
+            "invalid-option",
             json!({ "command": "update", "id": state, "config": { "topk": 1 } }),
         ),
         (
-            "invalid-argument",
+            "invalid-option",
             json!({ "command": "update", "id": state, "config": { "topP": 2 } }),
         ),
         (

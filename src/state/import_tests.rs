@@ -274,10 +274,10 @@ fn each_wrong_statement_is_refused_by_its_code() {
             attributes.config.insert(key.to_owned(), value.clone());
         })
     };
-    assert_eq!(set("topk", json!(1)), "invalid-argument");
-    assert_eq!(set("topP", json!(7)), "invalid-argument");
-    assert_eq!(set("stop", json!([""])), "invalid-argument");
-    assert_eq!(set("eosTokenIds", json!([512])), "invalid-token");
+    assert_eq!(set("topk", json!(1)), "invalid-option");
+    assert_eq!(set("topP", json!(7)), "invalid-option");
+    assert_eq!(set("stop", json!([""])), "invalid-option");
+    assert_eq!(set("eosTokenIds", json!([512])), "invalid-option");
     assert_eq!(
         attributes(&|a| a.name = Some("a\u{1}".into())),
         "invalid-argument"

@@ -8,6 +8,7 @@
 
 use super::record;
 use crate::error::{Error, Result};
+use crate::generate::options::{unknown_option, unreadable_option};
 use crate::generate::rng::RngState;
 use crate::generate::{FinishReason, GenerateOptions};
 use serde::{Deserialize, Serialize};
@@ -134,8 +135,7 @@ impl Attributes {
         self.options(&Map::new(), vocab_size).map(drop)
     }
 
-    /// The config with `changes` over it, as options. Errors: `invalid-argument`
-    /// and `invalid-token`, by the name of the option.
+    /// The config with `changes` over it, as options. Error: `invalid-option`.
     pub fn options(
         &self,
         changes: &Map<String, Value>,
@@ -144,17 +144,14 @@ impl Attributes {
         let mut options = self.config.clone();
         options.extend(changes.clone());
         let known = GenerateOptions::names();
-        for name in options.keys() {
-            if !known.contains(name) {
-                let reason = format!("is not an option; there are {}", known.join(", "));
-                return Err(Error::argument(name, reason));
-            }
+        if let Some(name) = options.keys().find(|name| !known.contains(name)) {
+            return Err(unknown_option(name));
         }
         // One by one, so that the error can name the option.
         for (name, value) in &options {
             let one = Map::from_iter([(name.clone(), value.clone())]);
             serde_json::from_value::<GenerateOptions>(Value::Object(one))
-                .map_err(|error| Error::argument(name, error.to_string()))?;
+                .map_err(|error| unreadable_option(name, &error.to_string()))?;
         }
         let options: GenerateOptions = serde_json::from_value(Value::Object(options))
             .map_err(|error| Error::argument("config", error.to_string()))?;

@@ -4,6 +4,7 @@ use super::errors;
 use super::states::StateJobs;
 use crate::engine::packed_file;
 use crate::error::Error;
+use crate::generate::options::{unknown_option, unreadable_option};
 use crate::generate::{Event, GenerateOptions, Input, JobId, Scheduler};
 use crate::model::{Dtype, TokenizerLists};
 use serde::Serialize;
@@ -340,38 +341,13 @@ pub(super) fn generate_options(value: JsValue) -> Result<GenerateOptions, Error>
         }
         let text = name.as_string().unwrap_or_default();
         if !known.contains(&text) {
-            return Err(Error::argument(
-                text,
-                format!("is not an option; there are {}", known.join(", ")),
-            ));
+            return Err(unknown_option(text));
         }
         let _ = js_sys::Reflect::set(&given, &name, &value);
     }
     let deserializer = serde_wasm_bindgen::Deserializer::from(JsValue::from(given));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let name = error.path().to_string();
-        Error::argument(name, in_words(&error.into_inner().to_string()))
+        unreadable_option(name, &error.into_inner().to_string())
     })
-}
-
-/// Serde's complaint without Rust's type names.
-fn in_words(complaint: &str) -> String {
-    let complaint = complaint.trim_start_matches("Error: ");
-    let (found, expected) = complaint
-        .rsplit_once(", expected ")
-        .unwrap_or((complaint, ""));
-    let expected = match expected {
-        "usize" | "u32" => "a whole number of at least 0",
-        "u64" => "an integer from 0 to 2^64-1",
-        "f32" | "f64" => "a number",
-        "a boolean" => "true or false",
-        other => other,
-    };
-    if expected.is_empty() {
-        return found.to_owned();
-    }
-    format!(
-        "{}, not {expected}",
-        found.replacen("invalid type: ", "is ", 1)
-    )
 }
