@@ -5,7 +5,7 @@
 
 use super::GenerateOptions;
 use super::lookup::Lookup;
-use super::processors::{LogitsProcessor, Pipeline, pipeline};
+use super::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
@@ -239,6 +239,19 @@ impl Generation {
             (None, None) => Rng::new(fresh_seed()?),
         };
         let seed = rng.state().seed;
+        let eos_token_ids = options
+            .eos_token_ids
+            .clone()
+            .unwrap_or_else(|| config.eos_token_ids.clone());
+        let context = PipelineContext {
+            prompt_len: prompt.len(),
+            vocab_size: config.vocab_size,
+            eos_token_ids: &eos_token_ids,
+            min_tokens_to_keep: 1,
+            max_length: prompt.len().saturating_add(options.max_tokens),
+            tokenizer: tokenizer.as_deref(),
+        };
+        let pipeline = pipeline(options, &context)?;
         let mut generation = Self {
             kv: model.new_kv(),
             cached: 0,
@@ -249,11 +262,8 @@ impl Generation {
             vocab_size: config.vocab_size,
             lookup,
             checking: Vec::new(),
-            eos_token_ids: options
-                .eos_token_ids
-                .clone()
-                .unwrap_or_else(|| config.eos_token_ids.clone()),
-            pipeline: pipeline(options),
+            eos_token_ids,
+            pipeline,
             sampler: if options.is_greedy() {
                 Sampler::greedy()
             } else {

@@ -25,10 +25,10 @@ pub struct AdaptiveTopK {
 
 impl AdaptiveTopK {
     /// `min` is at least 1 and at most `max`.
-    pub fn new(min: usize, max: usize, min_tokens_to_keep: usize) -> Self {
+    pub fn new(min: f64, max: f64, min_tokens_to_keep: usize) -> Self {
         Self {
-            min: min as f64,
-            max: max as f64,
+            min,
+            max,
             min_tokens_to_keep: min_tokens_to_keep.max(1),
             softmax: Softmax::default(),
             scratch: Vec::new(),
@@ -56,7 +56,7 @@ mod tests {
 
     const OUT: f32 = f32::NEG_INFINITY;
 
-    fn processed(min: usize, max: usize, least: usize, scores: &[f32]) -> Vec<f32> {
+    fn processed(min: f64, max: f64, least: usize, scores: &[f32]) -> Vec<f32> {
         let mut scores = scores.to_vec();
         AdaptiveTopK::new(min, max, least).process(&[], &mut scores);
         scores
@@ -65,12 +65,15 @@ mod tests {
     #[test]
     fn a_sure_model_chooses_among_few() {
         let sure = [900.0, 3.0, 2.0, 1.0, 0.0];
-        assert_eq!(processed(2, 4, 1, &sure), [900.0, 3.0, OUT, OUT, OUT]);
-        assert_eq!(processed(2, 4, 3, &sure), [900.0, 3.0, 2.0, OUT, OUT]);
+        assert_eq!(processed(2.0, 4.0, 1, &sure), [900.0, 3.0, OUT, OUT, OUT]);
+        assert_eq!(processed(2.0, 4.0, 3, &sure), [900.0, 3.0, 2.0, OUT, OUT]);
         let unsure = [4e-6, 3e-6, 2e-6, 1e-6, 0.0];
-        assert_eq!(processed(2, 4, 1, &unsure), [4e-6, 3e-6, 2e-6, 1e-6, OUT]);
+        assert_eq!(
+            processed(2.0, 4.0, 1, &unsure),
+            [4e-6, 3e-6, 2e-6, 1e-6, OUT]
+        );
         // And sure again: nothing is carried over.
-        let mut processor = AdaptiveTopK::new(1, 4, 1);
+        let mut processor = AdaptiveTopK::new(1.0, 4.0, 1);
         for (scores, left) in [(unsure, 4), (sure, 1), (unsure, 4)] {
             let mut scores = scores;
             processor.process(&[], &mut scores);
@@ -80,16 +83,16 @@ mod tests {
 
     #[test]
     fn a_single_token_and_none_stay_as_they_are() {
-        assert_eq!(processed(1, 4, 1, &[OUT, 3.0]), [OUT, 3.0]);
-        assert_eq!(processed(1, 4, 1, &[OUT]), [OUT]);
+        assert_eq!(processed(1.0, 4.0, 1, &[OUT, 3.0]), [OUT, 3.0]);
+        assert_eq!(processed(1.0, 4.0, 1, &[OUT]), [OUT]);
     }
 
     proptest! {
         #[test]
         fn agrees_with_top_k_of_the_definition(
             coarse in vec(-60i8..60, 2..300),
-            min in 1usize..20,
-            range in 0usize..200,
+            min in 1.0f64..20.0,
+            range in 0.0f64..200.0,
         ) {
             let scores: Vec<f32> = coarse
                 .iter()
@@ -100,7 +103,7 @@ mod tests {
             let total: f64 = left.iter().map(|s| s.exp()).sum();
             let p = |s: &f64| s.exp() / total;
             let entropy: f64 = left.iter().map(|s| -p(s) * p(s).ln()).sum();
-            let k = min as f64 + range as f64 * entropy / (left.len() as f64).ln();
+            let k = min + range * entropy / (left.len() as f64).ln();
             // Where rounding decides, there is nothing to compare.
             prop_assume!((k.fract() - 0.5).abs() > 1e-6);
             let mut expected = scores.clone();
