@@ -15,7 +15,7 @@ use super::search::{Ends, Search};
 use super::trail::Texts;
 use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
-use crate::generate::generation::{PREFILL_CHUNK, Timings, Usage};
+use crate::generate::generation::{Ending, PREFILL_CHUNK, Timings, Usage};
 use crate::generate::processors::{Pipeline, PipelineContext, Place, pipeline};
 use crate::generate::rng::{Rng, RngState, fresh_seed};
 use crate::generate::{FinishReason, GenerateOptions, Input};
@@ -39,6 +39,7 @@ pub struct BeamSearch {
     /// The last tokens of the open beams, for the rows of a step.
     last: Vec<u32>,
     steps: usize,
+    max_time_ms: Option<f64>,
     started: f64,
     first_token: Option<f64>,
 }
@@ -79,6 +80,7 @@ impl BeamSearch {
                 .eos_token_ids
                 .clone()
                 .unwrap_or_else(|| config.eos_token_ids.clone()),
+            stop_token_ids: generation.stop_token_ids.clone(),
             limit: generation.max_tokens.min(room),
             at_limit: if generation.max_tokens <= room {
                 FinishReason::Length
@@ -118,6 +120,7 @@ impl BeamSearch {
             seed,
             last: Vec::new(),
             steps: 0,
+            max_time_ms: generation.max_time_ms,
             started: now,
             first_token: None,
         })
@@ -189,6 +192,10 @@ impl BeamSearch {
     /// Takes the logits of the rows last asked for (empty inside the prompt) and
     /// says what is new, `None` where nothing is.
     pub fn accept(&mut self, mut logits: Vec<Vec<f32>>, now: f64) -> Result<Option<BeamStep>> {
+        let elapsed = now - self.started;
+        if self.max_time_ms.is_some_and(|most| elapsed >= most) {
+            return Ok(self.abort(&Ending::number(FinishReason::Time, elapsed)));
+        }
         if logits.first().is_none_or(Vec::is_empty) {
             return Ok(None);
         }
@@ -235,8 +242,14 @@ impl BeamSearch {
         self.ended.retain(|node, _| kept.contains(node));
     }
 
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
+    }
+
     /// Ends it here: the open beams count as sequences.
-    pub fn abort(&mut self) -> Option<BeamStep> {
+    pub fn abort(&mut self, ending: &Ending) -> Option<BeamStep> {
         if self.search.is_done() {
             return None;
         }
@@ -244,7 +257,7 @@ impl BeamSearch {
         for (node, cache) in open.zip(&self.caches) {
             self.ended.insert(node, cache.clone());
         }
-        self.search.abort();
+        self.search.abort(ending);
         (self.steps > 0).then(|| self.search.take_tree())
     }
 
