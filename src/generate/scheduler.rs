@@ -8,6 +8,7 @@
 //! results.
 
 use super::GenerateOptions;
+use super::beam::{Allowed, BeamOptions, BeamResult, BeamSearch, BeamStep};
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
 use super::generation::{
@@ -34,6 +35,10 @@ pub enum Event {
     Done(GenerationResult),
     /// A continuation's job has ended.
     Continued(Box<GenerationResult>, Continuation),
+    /// What a step of a beam search has tried.
+    BeamStep(BeamStep),
+    /// The job has ended.
+    BeamDone(Box<BeamResult>),
     /// The job has ended.
     Logits(Logits),
     /// The job has ended.
@@ -50,6 +55,7 @@ enum Work {
     Generation(Box<Generation>),
     /// A generation whose end tells how to go on from it.
     Continuation(Box<Generation>),
+    Beams(Box<BeamSearch>),
     Logits(LogitsRun),
     Reading(Reading),
     Comparison(Box<Comparison>),
@@ -192,6 +198,37 @@ impl Scheduler {
         }
     }
 
+    /// Begins a beam search; see [`BeamSearch::new`]. `from` are a state's: what
+    /// its KV blocks are named after, and its random numbers.
+    pub fn add_beam_search(
+        &mut self,
+        prompt: Input,
+        from: Option<(BlockName, RngState)>,
+        options: &BeamOptions,
+        generation: &GenerateOptions,
+    ) -> Result<JobId> {
+        let search = BeamSearch::new(
+            self.model.as_ref(),
+            self.tokenizer.clone(),
+            prompt,
+            options,
+            generation,
+            from.map(|(_, rng)| rng),
+            (self.clock)(),
+        )?;
+        let roots = from.map_or_else(|| self.plain_roots(), |(root, _)| Some([root; 2]));
+        let roots = roots.filter(|_| generation.cache_prompt);
+        Ok(self.add(Work::Beams(Box::new(search)), roots))
+    }
+
+    /// Says what the beams of a search may go on with. Where the job is none or
+    /// has ended, nothing happens.
+    pub fn allow(&mut self, id: JobId, allowed: Allowed) {
+        if let Some(Work::Beams(search)) = self.jobs.get_mut(&id).map(|job| &mut job.work) {
+            search.set_allowed(allowed);
+        }
+    }
+
     /// Begins the computation of logits; see [`LogitsRun::new`].
     pub fn add_logits(&mut self, input: Input, positions: Option<&[i32]>) -> Result<JobId> {
         let tokenizer = self.tokenizer.as_deref();
@@ -254,6 +291,11 @@ impl Scheduler {
                 self.pending
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
             }
+            Some(Work::Beams(search)) => {
+                let last = search.abort();
+                self.pending
+                    .extend(last.map(|step| (id, Event::BeamStep(step))));
+            }
             Some(_) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     job.keep_known(&mut self.blocks);
@@ -300,9 +342,10 @@ impl Scheduler {
         let mut batch = Vec::new();
         let mut taps = Taps::default();
         for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| job.is_due()) {
-            ids.push(id);
             taps.hidden_states |= matches!(job.work, Work::Embedding(_));
-            batch.push(job.work.rows());
+            let before = batch.len();
+            job.work.rows(&mut batch);
+            ids.push((id, batch.len() - before));
         }
         if batch.is_empty() {
             return events;
@@ -312,7 +355,9 @@ impl Scheduler {
         let now = (self.clock)();
         match outputs {
             Ok(outputs) => {
-                for ((id, output), count) in ids.into_iter().zip(outputs).zip(counts) {
+                let mut outputs = outputs.into_iter().zip(counts);
+                for (id, rows) in ids {
+                    let own = outputs.by_ref().take(rows).collect();
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
@@ -323,9 +368,9 @@ impl Scheduler {
                             job.keep_known(&mut self.blocks);
                         }
                     }
-                    match job.work.accept(output, count, now) {
+                    match job.work.accept(own, now) {
                         Ok(None) => {}
-                        Ok(Some(chunk)) => events.push((id, Event::Chunk(chunk))),
+                        Ok(Some(event)) => events.push((id, event)),
                         Err(error) => {
                             self.jobs.remove(&id);
                             events.push((id, Event::Failed(error)));
@@ -391,6 +436,7 @@ impl Job {
         let Some(roots) = self.roots else { return };
         match &mut self.work {
             Work::Generation(job) | Work::Continuation(job) => job.take_known(blocks, roots[0]),
+            Work::Beams(search) => search.take_known(blocks, roots[0]),
             Work::Logits(run) => run.take_known(blocks, roots[0]),
             Work::Reading(reading) => reading.take_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.take_known(blocks, roots),
@@ -403,6 +449,7 @@ impl Job {
         let Some(roots) = self.roots else { return };
         match &self.work {
             Work::Generation(job) | Work::Continuation(job) => job.keep_known(blocks, roots[0]),
+            Work::Beams(search) => search.keep_known(blocks, roots[0]),
             Work::Logits(run) => run.keep_known(blocks, roots[0]),
             Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
@@ -412,26 +459,39 @@ impl Job {
 }
 
 impl Work {
-    fn rows(&mut self) -> Rows<'_> {
-        match self {
-            Self::Generation(job) | Self::Continuation(job) => job.rows(),
+    /// Puts what it wants run into the batch: the rows of one sequence or of
+    /// several.
+    fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
+        batch.push(match self {
+            Self::Generation(job) | Self::Continuation(job) => return job.rows(batch),
+            Self::Beams(search) => return search.rows(batch),
             Self::Logits(run) => run.rows(),
             Self::Reading(reading) => reading.rows(),
             Self::Comparison(comparison) => comparison.rows(),
             Self::Embedding(embedding) => embedding.rows(),
-        }
+        });
     }
 
-    fn accept(
-        &mut self,
-        output: Output,
-        count: usize,
-        now: f64,
-    ) -> Result<Option<GenerationChunk>> {
+    /// Takes what came of its rows, each sequence's with how many were run.
+    fn accept(&mut self, mut outputs: Vec<(Output, usize)>, now: f64) -> Result<Option<Event>> {
+        let logits = |outputs: Vec<(Output, usize)>| {
+            let logits = outputs.into_iter().map(|(output, _)| output.logits);
+            logits.collect::<Vec<_>>()
+        };
         match self {
             Self::Generation(job) | Self::Continuation(job) => {
-                return job.accept(output.logits, now);
+                return Ok(job.accept(logits(outputs), now)?.map(Event::Chunk));
             }
+            Self::Beams(search) => {
+                return Ok(search.accept(logits(outputs), now)?.map(Event::BeamStep));
+            }
+            _ => {}
+        }
+        let Some((output, count)) = outputs.pop() else {
+            return Ok(None);
+        };
+        match self {
+            Self::Generation(_) | Self::Continuation(_) | Self::Beams(_) => {}
             Self::Logits(run) => run.accept(&output.logits, count),
             Self::Reading(reading) => reading.accept(&output.logits, count),
             Self::Comparison(comparison) => comparison.accept(&output.logits, count),
@@ -452,6 +512,7 @@ impl Work {
     fn is_finished(&self) -> bool {
         match self {
             Self::Generation(job) | Self::Continuation(job) => job.is_finished(),
+            Self::Beams(search) => search.is_finished(),
             Self::Logits(run) => run.is_finished(),
             Self::Reading(reading) => reading.is_finished(),
             Self::Comparison(comparison) => comparison.is_finished(),
@@ -470,6 +531,10 @@ impl Work {
                     Ok(result) => Event::Continued(Box::new(result), continuation),
                     Err(error) => Event::Failed(error),
                 },
+                Err(error) => Event::Failed(error),
+            },
+            Self::Beams(search) => match search.result(now) {
+                Ok(result) => Event::BeamDone(Box::new(result)),
                 Err(error) => Event::Failed(error),
             },
             Self::Logits(run) => Event::Logits(run.result()),

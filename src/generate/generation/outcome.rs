@@ -138,7 +138,12 @@ pub struct Timings {
 }
 
 impl Timings {
-    pub(super) fn new(prefill_ms: f64, prefilled: usize, decode_ms: f64, made: usize) -> Self {
+    pub(in crate::generate) fn new(
+        prefill_ms: f64,
+        prefilled: usize,
+        decode_ms: f64,
+        made: usize,
+    ) -> Self {
         Self {
             prefill_ms,
             decode_ms,
@@ -189,7 +194,10 @@ pub struct GenerationResult {
 }
 
 /// A number where JavaScript's numbers hold it exactly.
-fn seed_for_javascript<S: serde::Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::generate) fn seed_for_javascript<S: serde::Serializer>(
+    seed: &u64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     if *seed < 1 << 53 {
         serializer.serialize_f64(*seed as f64)
     } else {

@@ -72,7 +72,7 @@ enum Processed {
 }
 
 /// The case's parameters as options; `None` where one is not there yet.
-fn options(params: &Map<String, Value>) -> Option<GenerateOptions> {
+pub fn options(params: &Map<String, Value>) -> Option<GenerateOptions> {
     let mut options = GenerateOptions::default();
     if params.get("do_sample") == Some(&Value::Bool(false)) {
         options.temperature = 0.0;
