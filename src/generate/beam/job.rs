@@ -16,7 +16,7 @@ use super::trail::Texts;
 use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
 use crate::generate::generation::{Ending, PREFILL_CHUNK, Timings, Usage};
-use crate::generate::processors::{LogitsProcessor, Pipeline, pipeline};
+use crate::generate::processors::{Pipeline, PipelineContext, Place, pipeline};
 use crate::generate::rng::{Rng, RngState, fresh_seed};
 use crate::generate::{FinishReason, GenerateOptions, Input};
 use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
@@ -88,12 +88,20 @@ impl BeamSearch {
                 FinishReason::Context
             },
         };
+        let context = PipelineContext {
+            prompt_len: prompt.len(),
+            vocab_size: config.vocab_size,
+            eos_token_ids: &ends.eos_token_ids,
+            min_tokens_to_keep: 1,
+            max_length: prompt.len().saturating_add(generation.max_tokens),
+            tokenizer: tokenizer.as_deref(),
+        };
+        let processors = processors(options, generation, context, &picks)?;
         let texts = Texts {
             tokenizer,
             stop: generation.stop.clone(),
             include_stop: generation.include_stop,
         };
-        let processors = processors(options, generation, &picks);
         Ok(Self {
             search: Search::new(
                 prompt.clone(),
@@ -298,20 +306,25 @@ impl BeamSearch {
 }
 
 /// The processors of the search.
-fn processors(options: &BeamOptions, generation: &GenerateOptions, picks: &Picks) -> Pipeline {
+fn processors(
+    options: &BeamOptions,
+    generation: &GenerateOptions,
+    context: PipelineContext,
+    picks: &Picks,
+) -> Result<Pipeline> {
     let mut generation = generation.clone();
-    if !options.do_sample {
+    let mut context = context;
+    if options.do_sample {
+        context.min_tokens_to_keep = 1 + context.eos_token_ids.len();
+    } else {
         generation.temperature = 0.0;
     }
-    let mut all: Vec<Box<dyn LogitsProcessor>> = Vec::new();
+    let mut all = pipeline(&generation, &context)?;
     if options.num_beam_groups > 1 {
-        all.push(Box::new(Hamming::new(
-            options.diversity_penalty,
-            picks.clone(),
-        )));
+        let penalty = Hamming::new(options.diversity_penalty, picks.clone());
+        all.insert(Place::AfterSequenceBias, Box::new(penalty));
     }
-    all.push(Box::new(pipeline(&generation)));
-    Pipeline::new(all)
+    Ok(all)
 }
 
 #[cfg(test)]
