@@ -258,7 +258,10 @@ export class EngineHost {
   #dispatch(event: EngineEvent): void {
     const job = this.#jobs.get(event.job);
     if (job === undefined) return;
-    if (event.type === "chunk") return job.onChunk?.({ text: event.text, tokens: event.tokens });
+    if (event.type === "chunk") {
+      const { job: _, type: __, ...chunk } = event;
+      return job.onChunk?.(chunk);
+    }
     this.#jobs.delete(event.job);
     if (event.type === "error") job.fail(event.error);
     else job.end(event);

@@ -20,9 +20,10 @@ export function abortedResult(seed: number | bigint, chunks: readonly Generation
     tokens,
     promptTokens: [],
     finishReason: "aborted",
-    stopSequence: null,
+    matched: null,
+    logprobs: chunks.some((chunk) => chunk.logprobs !== undefined) ? chunks.flatMap((chunk) => chunk.logprobs ?? []) : null,
     seed,
-    usage: { promptTokens: 0, tokensEvaluated: 0, completionTokens: tokens.length, totalTokens: tokens.length, draftTokens: 0, acceptedDraftTokens: 0 },
+    usage: { promptTokens: 0, tokensEvaluated: 0, completionTokens: tokens.length, totalTokens: tokens.length, droppedTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 },
   };
 }

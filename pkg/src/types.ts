@@ -42,6 +42,8 @@ export type {
   StateInfo,
   StateOperation,
   Timings,
+  TokenLogprob,
+  TokenLogprobs,
   Usage,
 } from "./wasm/cacher_wasm.js";
 

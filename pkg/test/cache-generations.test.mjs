@@ -20,8 +20,15 @@ async function read(generation) {
   return { chunks, ...(await generation.result) };
 }
 
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits for what comes by itself; a test that waits in vain times out. */
+async function until(condition) {
+  while (!(await condition())) await later(5);
+}
+
 /** What an answer says, whenever it was computed. */
-const said = ({ text, tokens, promptTokens, finishReason, stopSequence, seed }) => ({ text, tokens, promptTokens, finishReason, stopSequence, seed });
+const said = ({ text, tokens, promptTokens, finishReason, matched, seed }) => ({ text, tokens, promptTokens, finishReason, matched, seed });
 
 test("a request that is repeated is answered with the same chunks, and nothing is computed", async (t) => {
   const cacher = await load(t, true);
@@ -119,7 +126,13 @@ test("an aborted generation is not kept", async (t) => {
   const cacher = await load(t, true);
   const generation = cacher.generate(PROMPT, { ...OPTIONS, maxTokens: 500 });
   for await (const _ of generation) break;
-  assert.equal((await generation.result).finishReason, "aborted");
+  const { finishReason, cache } = await generation.result;
+  assert.deepEqual([finishReason, cache.hit, cache.key], ["aborted", false, null]);
+  const state = await cacher.states.create({ text: PROMPT });
+  const writing = state.generate({ maxTokens: 500 });
+  for await (const _ of writing) break;
+  const left = await writing.result;
+  assert.deepEqual([left.finishReason, left.cache.hit, left.cache.key], ["aborted", false, null]);
   assert.equal((await cacher.cache.entries()).total, 0);
 });
 
@@ -148,13 +161,36 @@ test("a state is written on with what is kept, exactly as if it were computed", 
 
 test("kept generations are told as text, and expire", async (t) => {
   const cacher = await load(t, { ttlJitter: 0 });
-  const { text } = await cacher.generate(PROMPT, { ...OPTIONS, cacheTtl: 50, tags: ["t"] }).result;
+  const { text } = await cacher.generate(PROMPT, { ...OPTIONS, tags: ["t"] }).result;
   const { items } = await cacher.cache.entries({ tags: ["t"] });
   assert.equal(items.length, 1);
   assert.deepEqual([items[0].title, items[0].kind, items[0].tokens], [PROMPT, "generation", 24]);
   assert.equal((await cacher.cache.entry(items[0].key)).value, text);
-  await new Promise((resolve) => setTimeout(resolve, 60));
+  await cacher.generate(PROMPT, { ...OPTIONS, cache: "refresh", cacheTtl: 1 }).result;
+  await later(10);
   assert.equal((await cacher.generate(PROMPT, OPTIONS).result).cache.hit, false);
+});
+
+test("an expired answer is given to a state that begins, and computed anew without it", async (t) => {
+  const cacher = await load(t, { staleMs: 600_000, ttlJitter: 0 });
+  const begin = () => cacher.states.create({ text: PROMPT, config: { seed: 3 } });
+  const [one, two, three] = [await begin(), await begin(), await begin()];
+  for (const options of [{ maxTokens: 8 }, { maxTokens: 8, temperature: 0 }]) {
+    const first = await one.generate({ ...options, cacheTtl: 1 }).result;
+    await later(10);
+    const stale = await two.generate(options).result;
+    assert.deepEqual([stale.cache.hit, said(stale)], ["stale", said(first)]);
+    await until(async () => (await cacher.cache.stats()).sets % 2 === 0);
+    const fresh = await three.generate(options).result;
+    assert.deepEqual([fresh.cache.hit, said(fresh)], ["exact", said(first)]);
+  }
+  assert.deepEqual(await Promise.all([two, three].map((state) => state.text())), Array(2).fill(await one.text()));
+  const { refreshes, hits } = await cacher.cache.stats();
+  assert.deepEqual([refreshes, hits.stale], [2, 2]);
+  // Within its random numbers only the state itself can compute it.
+  await one.generate({ maxTokens: 8, cacheTtl: 1 }).result;
+  await later(10);
+  assert.equal((await two.generate({ maxTokens: 8 }).result).cache.hit, false);
 });
 
 test("warming computes what is not there", async (t) => {
@@ -188,6 +224,19 @@ test("a pin outlasts a new answer and a new visit; a pinned tag does not stick",
   assert.equal((await second.generate("one", { ...OPTIONS, cache: "refresh" }).result).cache.hit, false);
   assert.equal((await second.generate("two", OPTIONS).result).cache.layer, "file");
   assert.deepEqual(await pinned(second), { one: true, two: false });
+});
+
+test("answers of a model, and those that are older, are invalidated", async (t) => {
+  const cacher = await load(t, true);
+  await cacher.cache.set("a value", 1);
+  await cacher.generate("one", OPTIONS).result;
+  assert.equal(await cacher.cache.invalidate({ model: "0".repeat(64) }), 0);
+  assert.equal(await cacher.cache.invalidate({ olderThanMs: 600_000 }), 0);
+  assert.equal(await cacher.cache.invalidate({ model: cacher.model.sha256, olderThanMs: 600_000 }), 0);
+  assert.equal(await cacher.cache.invalidate({ model: cacher.model.sha256 }), 1);
+  assert.deepEqual((await cacher.cache.entries()).items.map(({ kind }) => kind), ["value"]);
+  await later(5);
+  assert.equal(await cacher.cache.invalidate({ olderThanMs: 1 }), 1);
 });
 
 test("the model's own cache can be closed without it", async (t) => {

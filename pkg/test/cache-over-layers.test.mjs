@@ -54,6 +54,48 @@ test("any object with five methods is a layer", async (t) => {
   }
 });
 
+test("what other layers have is listed where that is asked for", async (t) => {
+  const layer = customLayer();
+  const layers = [{ kind: "custom", name: "mine", layer }];
+  const [writer, reader] = [await open(t, { layers }), await open(t, { layers })];
+  const { key } = await writer.set("both", 1);
+  const { key: other } = await writer.set("there", 2, { tags: ["t"], costMs: 7 });
+  layer.records.set("f".repeat(64), layer.records.get(key));
+  layer.records.set("e".repeat(64), new Uint8Array(9));
+  layer.records.set("no key", layer.records.get(key));
+  await reader.get("both");
+  assert.deepEqual((await reader.entries()).items.map(({ key }) => key), [key]);
+  const { items, total } = await reader.entries({ remote: true, sort: "cost" });
+  assert.equal(total, 2);
+  assert.deepEqual(items.map((entry) => [entry.key, entry.layers]), [[other, ["mine"]], [key, ["memory", "mine"]]]);
+  assert.deepEqual([items[0].title, items[0].tags, items[0].hits], ['"there"', ["t"], 0]);
+  assert.equal((await reader.entries({ remote: true, search: "there" })).total, 1);
+  layer.keys = async function* () {
+    throw new Error("out of order");
+  };
+  await assert.rejects(reader.entries({ remote: true }), /out of order/);
+  await assert.rejects(reader.entries({ remote: 1 }), { code: "invalid-argument" });
+});
+
+test("the signals of a layer fire with its time, of what has one", async (t) => {
+  const signals = {};
+  const note = (name) => async (...args) => void (signals[name] = args.at(-1));
+  async function* keys(signal) {
+    signals.keys = signal;
+  }
+  const layer = { get: note("get"), set: note("set"), delete: note("delete"), clear: note("clear"), keys };
+  const cache = await open(t, { layers: [{ kind: "custom", name: "mine", layer }] });
+  await cache.get("q");
+  const { key } = await cache.set("q", 1);
+  await cache.delete(key);
+  await cache.invalidate({ tags: ["t"] });
+  await cache.clear({ remote: true });
+  const fired = () => Object.entries(signals).map(([name, { aborted }]) => [name, aborted]);
+  assert.deepEqual(fired(), ["get", "set", "delete", "keys", "clear"].map((name) => [name, false]));
+  await later(2_200);
+  assert.deepEqual(fired(), [["get", true], ["set", true], ["delete", true], ["keys", false], ["clear", false]]);
+});
+
 test("a layer that fails costs no answer, and its health says so", async (t) => {
   const layer = customLayer();
   const cache = await open(t, { layers: [{ kind: "custom", name: "mine", layer }] });

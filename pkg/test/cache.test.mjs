@@ -191,6 +191,25 @@ test("an answer expires; stale ones are given while they are computed anew", asy
   assert.deepEqual([stats.hits.stale, stats.refreshes], [1, 1]);
 });
 
+test("a popular answer is computed anew before it expires, one that was not used is not", async (t) => {
+  const cache = await open(t, { earlyRefresh: 100 });
+  // So dear that it is due from the first on.
+  const dear = { costMs: 1e9, cacheTtl: 600_000 };
+  await cache.set("q", "old", dear);
+  const ask = () => cache.fetch("q", () => "new");
+  assert.equal((await ask()).value, "old");
+  assert.equal((await cache.stats()).refreshes, 0);
+  const second = await ask();
+  assert.deepEqual([second.value, second.cache.hit], ["old", "exact"]);
+  let value;
+  for (let tries = 0; value !== "new"; tries++) {
+    assert.ok(tries < 1_000);
+    await later(5);
+    value = (await cache.get("q")).value;
+  }
+  assert.equal((await cache.stats()).refreshes, 1);
+});
+
 test("a wrapped function answers from the cache", async (t) => {
   const cache = await open(t);
   let calls = 0;
@@ -302,6 +321,63 @@ test("events tell what happened", async (t) => {
   stop();
   await cache.clear();
   assert.deepEqual(events, ["miss", "set", "hit exact", "miss", "set", "evict entries"]);
+});
+
+test("the console is told of what happened, or of faults alone, or of nothing", async (t) => {
+  const lines = [];
+  for (const level of ["debug", "warn"]) t.mock.method(console, level, (line) => lines.push(`${level}: ${line.replace(/[0-9a-f]{12}/, "KEY")}`));
+  const fault = async () => {
+    throw new Error("out of order");
+  };
+  async function* none() {}
+  const layer = { get: async () => undefined, set: fault, delete: fault, keys: none, clear: fault };
+  const work = async (logLevel) => {
+    const cache = await open(t, { logLevel, maxEntries: 1, layers: [{ kind: "custom", name: "mine", layer }] });
+    await cache.fetch("a secret", () => 1);
+    await cache.fetch("a secret", () => 1);
+    await cache.set("b", 1);
+    return lines.splice(0);
+  };
+  const faults = ["warn: cacher cache: error mine out of order", "warn: cacher cache: health mine out of order"];
+  assert.deepEqual(await work("silent"), []);
+  assert.deepEqual(await work("error"), faults);
+  assert.deepEqual((await work("debug")).sort(), [
+    "debug: cacher cache: evict memory KEY 1 entries",
+    "debug: cacher cache: hit exact memory KEY",
+    "debug: cacher cache: miss KEY",
+    "debug: cacher cache: set KEY",
+    "debug: cacher cache: set KEY",
+    ...faults,
+  ]);
+});
+
+test("the figures are there for Prometheus, and begin anew", async (t) => {
+  const cache = await open(t);
+  await cache.fetch("q", () => 1);
+  await cache.fetch("q", () => 1);
+  const text = await cache.prometheus();
+  assert.match(text, /^cacher_cache_hits_total\{kind="exact"\} 1$/m);
+  assert.match(text, /^cacher_cache_layer_hits_total\{layer="memory"\} 1$/m);
+  const before = await cache.stats();
+  assert.deepEqual([before.requests, before.hitRate, before.lookup.count], [2, 0.5, 2]);
+  await later(5);
+  await cache.resetStats();
+  const { since, requests, hits, misses, sets, memory } = await cache.stats();
+  assert.deepEqual([requests, hits.total, misses, sets, memory.entries], [0, 0, 0, 0, 1]);
+  assert.ok(since > before.since);
+  assert.match(await cache.prometheus(), /^cacher_cache_hits_total\{kind="exact"\} 0$/m);
+});
+
+test("tags are pinned in place of those before", async (t) => {
+  const cache = await open(t, { maxEntries: 2 });
+  const there = async () => (await cache.entries({ sort: "created", order: "asc" })).items.map(({ title, pinned }) => [title, pinned]);
+  await cache.set("a", 1, { tags: ["keep"] });
+  await cache.pinTags(["keep"]);
+  for (const name of ["b", "c", "d"]) await cache.set(name, 1);
+  assert.deepEqual((await there()).map(String).sort(), ['"a",true', '"d",false']);
+  await cache.pinTags(["other"]);
+  await cache.set("e", 1);
+  assert.deepEqual((await there()).map(String).sort(), ['"d",false', '"e",false']);
 });
 
 test("the whole goes into a file and comes back", async (t) => {

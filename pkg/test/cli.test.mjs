@@ -16,7 +16,7 @@ const COMPUTED = { hit: false, layer: null, key: "ab".repeat(32), ageMs: 0, shar
 
 function resultOf(change = {}) {
   return {
-    ...{ text: " there was", tokens: [612, 373], promptTokens: [1], finishReason: "length", stopSequence: null, seed: 7 },
+    ...{ text: " there was", tokens: [612, 373], promptTokens: [1], finishReason: "length", matched: null, seed: 7 },
     usage: { promptTokens: 1, tokensEvaluated: 1, completionTokens: 2, totalTokens: 3, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 1, decodeMs: 2, prefillTokensPerSecond: 1000, tokensPerSecond: 212.34 },
     cache: COMPUTED,
@@ -384,9 +384,21 @@ test("cache-stats adds up what the entries tell, page by page", async () => {
   assert.match(forPeople, /^out of order +no answer$/m);
 });
 
+test("of a server, cache-stats and cache-list have its answers looked into, and say nothing of hits", async () => {
+  const redis = ["--cache-backend", "redis", "--redis-url", "http://host"];
+  const { out, of } = await cacher(["cache-stats", ...redis, "--json"], { entries: [entryOf(), entryOf()] });
+  assert.equal(of("entries").remote, true);
+  const { entries, bytes, hits, savedMs, savedTokens } = JSON.parse(out);
+  assert.deepEqual([entries, bytes, hits, savedMs, savedTokens], [2, 3000, null, null, null]);
+  assert.doesNotMatch((await cacher(["cache-stats", ...redis], { entries: [entryOf()] })).out, /hits|saved/);
+  const list = await cacher(["cache-list", ...redis], { entries: [entryOf()] });
+  assert.equal(list.of("entries").remote, true);
+  assert.match(list.out, /^cdcdcdcdcdcd {2}\d+ d {2}1\.5 kB {2}Once upon/);
+});
+
 test("cache-list shows an entry a line, and how many more there are", async () => {
   const { out, err, of } = await cacher(["cache-list", "--limit", "1", "--search", "upon"], { entries: [entryOf(), entryOf()] });
-  assert.deepEqual(of("entries"), { limit: 1, search: "upon" });
+  assert.deepEqual(of("entries"), { limit: 1, remote: false, search: "upon" });
   assert.match(out, /^cdcdcdcdcdcd {2}\d+ d {2}1\.5 kB {2}2 hits {2}Once upon a \ufffd\[31mtime\n$/);
   assert.equal(err, "1 of 2 answers; more with --limit\n");
   const json = await cacher(["cache-list", "--json"], { entries: [entryOf()] });

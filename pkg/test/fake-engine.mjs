@@ -120,7 +120,7 @@ class Engine {
 
 function resultOf({ ids, made, cancelled }) {
   return { text: made.map((id) => `${id} `).join(""), tokens: made, promptTokens: ids,
-    finishReason: cancelled ? "aborted" : "length", stopSequence: null, seed: 1,
+    finishReason: cancelled ? "aborted" : "length", matched: null, seed: 1,
     usage: { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: made.length, totalTokens: ids.length + made.length, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 } };
 }

@@ -20,7 +20,9 @@ pub mod scheduler;
 pub mod stop;
 
 pub use comparison::{Comparison, ComparisonResult};
-pub use generation::{Continuation, FinishReason, GenerationChunk, GenerationResult, Input};
+pub use generation::{
+    Continuation, Ending, FinishReason, GenerationChunk, GenerationResult, Input,
+};
 pub use logits::Logits;
 pub use options::GenerateOptions;
 pub use reading::ReadingResult;

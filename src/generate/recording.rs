@@ -7,7 +7,8 @@
 //! store may have been fed, an answer never says what its tokens do not say.
 
 use super::generation::{
-    Continuation, Generation, GenerationChunk, GenerationResult, Input, Timings,
+    Continuation, Ending, Generation, GenerationChunk, GenerationResult, Input, Timings,
+    TokenLogprobs,
 };
 use super::options::GenerateOptions;
 use super::rng::RngState;
@@ -26,6 +27,12 @@ pub struct Recording {
     /// after the request.
     pub chunks: Vec<(u32, f64)>,
     pub timings: Timings,
+    /// Of each token, where the request asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprobs>>,
+    /// How it ended, where that does not follow from tokens and request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
 }
 
 /// A recorded answer, made again.
@@ -41,6 +48,28 @@ impl Recording {
     /// The seed as a number. Error: `invalid-cache-record`.
     pub fn seed(&self) -> Result<u64> {
         self.seed.parse().map_err(|_| invalid("has no seed"))
+    }
+
+    /// The log-probabilities that the request asks for: as many as there are
+    /// tokens, of these tokens.
+    fn checked_logprobs(
+        &self,
+        options: &GenerateOptions,
+        vocab_size: usize,
+    ) -> Result<Option<&[TokenLogprobs]>> {
+        let Some(count) = options.logprobs else {
+            return Ok(None);
+        };
+        let logprobs = self.logprobs.as_deref().unwrap_or_default();
+        let are_of_tokens = logprobs.len() == self.tokens.len()
+            && logprobs.iter().zip(&self.tokens).all(|(told, &token)| {
+                let ids = told.top.iter().map(|top| top.id as usize);
+                told.id == token && told.top.len() <= count && ids.max() < Some(vocab_size)
+            });
+        if !are_of_tokens {
+            return Err(invalid("lacks the log-probabilities of its tokens"));
+        }
+        Ok(Some(logprobs))
     }
 }
 
@@ -64,6 +93,7 @@ impl Scheduler {
         let tokenizer = self.shared_tokenizer();
         let model = self.model();
         let mut generation = Generation::new(model, tokenizer, prompt, &options, rng, 0.0)?;
+        let mut logprobs = recording.checked_logprobs(&options, model.config().vocab_size)?;
         let mut rest = &recording.tokens[..];
         let mut chunks = Vec::with_capacity(recording.chunks.len());
         for &(count, _) in &recording.chunks {
@@ -71,7 +101,20 @@ impl Scheduler {
                 .split_at_checked(count as usize)
                 .ok_or_else(|| invalid("has chunks of more tokens than there are"))?;
             rest = others;
-            chunks.push(generation.replay(tokens)?);
+            let told = logprobs.map(|all| all.split_at(tokens.len()));
+            logprobs = told.map(|(_, others)| others);
+            chunks.push(generation.replay(tokens, told.map(|(of_chunk, _)| of_chunk))?);
+        }
+        if let Some(ending) = &recording.ending {
+            let text = generation.replay_ending(ending)?;
+            // A chunk without tokens is the last there is, if there is any.
+            match chunks.last_mut() {
+                Some(last) => last.text += &text,
+                None => chunks.push(GenerationChunk {
+                    text,
+                    ..GenerationChunk::default()
+                }),
+            }
         }
         if !rest.is_empty() || !generation.is_finished() {
             return Err(invalid("ends before its end"));

@@ -1,6 +1,7 @@
 use super::*;
+use crate::generate::options::{ContextPolicy, StopAt};
 use crate::generate::scheduler::tests::{EOS, VOCAB_SIZE, greedy, scheduler};
-use crate::generate::{Event, FinishReason};
+use crate::generate::{Ending, Event, FinishReason};
 use crate::model::BlockName;
 use proptest::prelude::*;
 
@@ -43,6 +44,15 @@ fn compute(
                             .zip(times)
                             .collect(),
                         timings: TIMINGS,
+                        logprobs: result.logprobs.clone(),
+                        ending: matches!(
+                            result.finish_reason,
+                            FinishReason::Probability | FinishReason::Entropy | FinishReason::Time
+                        )
+                        .then(|| Ending {
+                            reason: result.finish_reason,
+                            matched: result.matched.clone(),
+                        }),
                     };
                     return Some((chunks, *result, continuation, recording));
                 }
@@ -61,9 +71,26 @@ fn options() -> impl Strategy<Value = GenerateOptions> {
         any::<bool>(),
         prop::option::of(prop::collection::vec(0..VOCAB_SIZE as u32, 0..60)),
         prop_oneof![Just(0usize), Just(4)],
+        (
+            prop::option::of(0usize..3),
+            prop_oneof![Just(0.0), Just(0.9999)],
+            prop::option::of(prop_oneof![Just(1e-9), Just(5.0)]),
+            prop::collection::vec(0..VOCAB_SIZE as u32, 0..9),
+            prop::option::of(prop_oneof![Just(StopAt::Line), Just(StopAt::Sentence)]),
+            prop_oneof![
+                Just(ContextPolicy::Error),
+                Just(ContextPolicy::TruncateMiddle)
+            ],
+        ),
     )
         .prop_map(
-            |(max_tokens, temperature, stop, include_stop, ends, drafts)| GenerateOptions {
+            |(max_tokens, temperature, stop, include_stop, ends, drafts, more)| GenerateOptions {
+                logprobs: more.0,
+                stop_below_probability: more.1,
+                stop_above_entropy: more.2,
+                stop_token_ids: more.3,
+                stop_at: more.4,
+                context_policy: more.5,
                 max_tokens,
                 temperature,
                 top_k: 0,
@@ -121,6 +148,8 @@ fn recording(tokens: Vec<u32>) -> Recording {
         chunks: vec![(tokens.len() as u32, 0.0)],
         tokens,
         timings: TIMINGS,
+        logprobs: None,
+        ending: None,
     }
 }
 

@@ -7,7 +7,7 @@
 //! the weights, their number format, the version of the arithmetic, the
 //! vocabulary, and where the random numbers stand.
 
-use super::generation::Input;
+use super::generation::{Input, prompt_tokens};
 use super::options::GenerateOptions;
 use super::rng::RngState;
 use super::scheduler::Scheduler;
@@ -33,7 +33,8 @@ pub struct Request {
     pub request: Value,
     /// The same without the prompt.
     pub family: Value,
-    /// Whether chance has no part in it: greedy, or with a seed.
+    /// Whether chance has no part in it: greedy, or with a seed, and without a
+    /// limit of time.
     pub reproducible: bool,
     /// The prompt's text; empty without a tokenizer.
     pub prompt: String,
@@ -92,7 +93,7 @@ impl Scheduler {
         let config = model.config();
         options.validate(config.vocab_size)?;
         let tokenizer = self.tokenizer().ok();
-        let prompt = prompt.resolve(model, tokenizer, options.parse_special)?;
+        let prompt = prompt_tokens(prompt, model, tokenizer, options)?;
         let rng = match options.seed {
             Some(seed) => Some(RngState { seed, position: 0 }),
             None => rng,
@@ -118,7 +119,7 @@ impl Scheduler {
         Ok(Request {
             request,
             family,
-            reproducible: options.is_greedy() || rng.is_some(),
+            reproducible: (options.is_greedy() || rng.is_some()) && options.max_time_ms.is_none(),
             prompt: text,
         })
     }

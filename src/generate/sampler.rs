@@ -40,6 +40,16 @@ impl Sampler {
         self.rng.as_ref()
     }
 
+    /// Where the random numbers stand, to go back there.
+    pub fn clone_rng(&self) -> Option<Rng> {
+        self.rng.clone()
+    }
+
+    /// Goes back: what was drawn since is drawn again.
+    pub fn restore_rng(&mut self, rng: Option<Rng>) {
+        self.rng = rng;
+    }
+
     /// Draws as [`pick`](Self::pick) does, for a token that is known already.
     pub fn skip(&mut self) {
         if let Some(rng) = &mut self.rng {

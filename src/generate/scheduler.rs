@@ -9,7 +9,9 @@
 use super::GenerateOptions;
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
-use super::generation::{Continuation, Generation, GenerationChunk, GenerationResult, Input};
+use super::generation::{
+    Continuation, FinishReason, Generation, GenerationChunk, GenerationResult, Input,
+};
 use super::logits::{Logits, LogitsRun};
 use super::reading::{Reading, ReadingResult};
 use super::rng::RngState;
@@ -100,6 +102,11 @@ impl Scheduler {
 
     pub fn model(&self) -> &dyn Model {
         self.model.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared_model(&self) -> Rc<dyn Model> {
+        Rc::clone(&self.model)
     }
 
     /// The tokenizer, where the model has one. Error: `no-tokenizer`.
@@ -230,7 +237,7 @@ impl Scheduler {
     pub fn cancel(&mut self, id: JobId) {
         match self.jobs.get_mut(&id).map(|job| &mut job.work) {
             Some(Work::Generation(generation) | Work::Continuation(generation)) => {
-                let held_back = generation.abort();
+                let held_back = generation.abort(FinishReason::Aborted);
                 self.pending
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
             }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::generate::FinishReason;
+use crate::generate::generation::Matched;
 use crate::generate::generation::PREFILL_CHUNK;
 use crate::model::{Config, KvFormat, Output};
 use std::collections::HashMap;
@@ -88,7 +89,7 @@ pub(crate) fn greedy(max_tokens: usize) -> GenerateOptions {
 }
 
 /// Runs everything; each job's streamed text and its end.
-fn drain(scheduler: &mut Scheduler) -> HashMap<JobId, (String, Event)> {
+pub(crate) fn drain(scheduler: &mut Scheduler) -> HashMap<JobId, (String, Event)> {
     let mut texts: HashMap<JobId, String> = HashMap::new();
     let mut ends = HashMap::new();
     while scheduler.is_busy() {
@@ -105,7 +106,7 @@ fn drain(scheduler: &mut Scheduler) -> HashMap<JobId, (String, Event)> {
     ends
 }
 
-fn generate(prompt: &str, options: &GenerateOptions) -> (String, GenerationResult) {
+pub(crate) fn generate(prompt: &str, options: &GenerateOptions) -> (String, GenerationResult) {
     let mut scheduler = scheduler();
     let id = scheduler
         .add_generation(Input::Text(prompt.into()), options)
@@ -154,7 +155,7 @@ fn a_stop_string_ends_it_and_is_named() {
     let (streamed, result) = generate("A", &options);
     assert_eq!(streamed, "BCD");
     assert_eq!(result.text, "BCD");
-    assert_eq!(result.stop_sequence.as_deref(), Some("EF"));
+    assert_eq!(result.matched, Some(Matched::Text("EF".into())));
     assert_eq!(result.tokens, [66, 67, 68, 69, 70]);
     let kept = GenerateOptions {
         include_stop: true,

@@ -130,6 +130,20 @@ test("what is deleted, invalidated or cleared is not there after a reload either
   assert.deepEqual(origin(await ask(page, "keep")), FRESH);
 });
 
+test("a prompt is found by its meaning after a reload too", LIMIT, async () => {
+  const { page } = await openModel(browser, server, { semantic: true });
+  const first = await generate(page, "How do I open a tin without an opener?");
+  await untilStored(page, first.cache.key);
+  await waitUntil(() => page.evaluate(async () => (await cached.rawEntries("vectors")).length === 1));
+  await reload(page);
+  await startModel(page, { semantic: true });
+  const { text, evaluated, cache } = await generate(page, "how do I open a tin without an opener");
+  assert.deepEqual([cache.hit, cache.layer, cache.key], ["semantic", "indexeddb", first.cache.key]);
+  assert.deepEqual([cache.matchedPrompt, text, evaluated], ["How do I open a tin without an opener?", first.text, 0]);
+  await page.evaluate((key) => cache.delete(key), first.cache.key);
+  assert.deepEqual(origin(await generate(page, "how do I open a tin without an opener")), FRESH);
+});
+
 test("an answer expires where it is stored, and is cleaned up there", LIMIT, async () => {
   const { page } = await openCache(browser, server, { cleanUpIntervalMs: 1_000 });
   const { cache } = await ask(page, "short-lived", { cacheTtl: 1 });

@@ -99,7 +99,7 @@ for (const worker of [true, false]) {
       });
       assert.equal(before.result.text, ", there was a ");
       assert.equal(before.result.finishReason, "stop");
-      assert.equal(before.result.stopSequence, "little girl");
+      assert.equal(before.result.matched, "little girl");
       assert.equal(withIt.result.text, ", there was a little girl");
       for (const { chunks, result } of [before, withIt]) {
         assert.equal(chunks.map((chunk) => chunk.text).join(""), result.text);

@@ -51,7 +51,7 @@ test("an emoji can be a stop string", { timeout: TIMEOUT_MS }, async () => {
   const { chunks, result } = await recite({ stop: ["👩‍👩‍👧‍👦"] });
   assert.equal(result.text, "Zoë 👍🏽 and ");
   assert.equal(result.finishReason, "stop");
-  assert.equal(result.stopSequence, "👩‍👩‍👧‍👦");
+  assert.equal(result.matched, "👩‍👩‍👧‍👦");
   assert.equal(textOf(chunks), result.text);
 });
 

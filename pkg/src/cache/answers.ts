@@ -41,7 +41,12 @@ export interface Work<Part, Result> {
   give(content: Content, onPart: (part: Part) => void, signal: AbortSignal): Promise<Result>;
   /** Whether equal requests may have the very result; else each waits, and is then given what was kept. */
   shareable: boolean;
+  /** How it is computed anew in the background, given what was found. Default: as ever. */
+  renewal?(content: Content): Computing<Part, unknown>;
 }
+
+/** The part of it that a computation needs. */
+type Computing<Part, Result> = Pick<Work<Part, Result>, "compute" | "keep" | "shareable">;
 
 export interface Answered<Result> {
   result: Result;
@@ -77,7 +82,7 @@ export class Answers {
           break;
         case "hit": {
           const { label, content, refresh } = answer;
-          if (refresh !== null) this.#lead(work, label.key!, refresh, controls, true);
+          if (refresh !== null) this.#lead(work.renewal?.(content) ?? work, label.key!, refresh, controls, true);
           try {
             return { result: await work.give(content, onPart, signal), label };
           } catch (error) {
@@ -131,7 +136,7 @@ export class Answers {
   }
 
   /** Computes under a lease, and settles it. */
-  #lead<Part, Result>(work: Work<Part, Result>, key: string, lease: number, { ttlMs, tags }: Controls, background: boolean): Flight<Part, Result> {
+  #lead<Part, Result>(work: Computing<Part, Result>, key: string, lease: number, { ttlMs, tags }: Controls, background: boolean): Flight<Part, Result> {
     const flight = new Flight(work.compute, background);
     const led = { flight: flight as unknown as Flight<never, unknown>, shareable: work.shareable };
     this.#flights.set(key, led);
@@ -146,7 +151,7 @@ export class Answers {
     return flight;
   }
 
-  #toKeep<Part, Result>(work: Work<Part, Result>, result: Result, flight: Flight<Part, Result>): Outcome {
+  #toKeep<Part, Result>(work: Computing<Part, Result>, result: Result, flight: Flight<Part, Result>): Outcome {
     if (flight.ending) return { type: "dropped" };
     try {
       return work.keep(result, flight);

@@ -108,8 +108,7 @@ export class Asking {
   }
 
   async #lookUp(asked: Asked, subject: Subject, begun: number, refresh: boolean): Promise<HitAnswer | undefined> {
-    // A state's answer cannot be computed in the background: it would be written on.
-    const hit = await this.#tiers.find(asked.key, { stale: subject.kind !== "state", count: true });
+    const hit = await this.#tiers.find(asked.key, { stale: asked.renewable, count: true });
     return hit && this.#toAnswer(hit, asked, subject, begun, { refresh });
   }
 
@@ -144,7 +143,7 @@ export class Asking {
     }
     this.#counted(hit.stale ? "stale" : shared ? "shared" : "exact", hit, begun);
     let refresh: number | null = null;
-    if (may && (hit.stale || hit.due) && subject.kind !== "state") {
+    if (may && (hit.stale || hit.due) && asked.renewable) {
       refresh = await this.#leases.takeIfFree(asked.key);
       if (refresh !== null) {
         this.#lease(refresh, asked);

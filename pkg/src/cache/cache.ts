@@ -60,7 +60,7 @@ export interface WrapOptions<Args extends unknown[]> extends CacheControls {
 export type CachedStream<Part> = Streaming<Part, { parts: Part[]; cache: CacheLabel }>;
 
 const INVALIDATION = ["keys", "tags", "model", "olderThanMs"] as const satisfies (keyof Invalidation)[];
-const LIST = ["search", "tags", "sort", "order", "offset", "limit"] as const satisfies (keyof ListCacheEntries)[];
+const LIST = ["search", "tags", "sort", "order", "offset", "limit", "remote"] as const satisfies (keyof ListCacheEntries)[];
 const SORTS = ["used", "created", "expires", "bytes", "hits", "cost"];
 const KEY = /^[0-9a-f]{64}$/;
 const NEVER = new AbortController().signal;
@@ -186,10 +186,10 @@ export class ResponseCache {
     return { key, json };
   }
 
-  /** Entries in memory and on this device. */
+  /** Entries in memory and on this device, and in other layers where that is asked for. */
   async entries(query: ListCacheEntries = {}): Promise<{ items: CacheEntry[]; total: number }> {
     requireKnown(query, LIST, "entries");
-    requireKinds("entries", query, { search: "text", tags: "texts", sort: SORTS, order: ["asc", "desc"], offset: "count", limit: "count" });
+    requireKinds("entries", query, { search: "text", tags: "texts", sort: SORTS, order: ["asc", "desc"], offset: "count", limit: "count", remote: "flag" });
     return this.line.ask("entries", query);
   }
 

@@ -9,14 +9,14 @@ import { CacherError, throwIfAborted, toCacherError } from "../errors.js";
 import { abortedResult, type Generation } from "../generation.js";
 import { requireKinds } from "../states/arguments.js";
 import { Streaming } from "../streaming.js";
-import type { CachedGenerationResult, GenerateOptions, GenerationChunk, GenerationResult, Input, StateGenerationResult } from "../types.js";
+import type { CachedGenerationResult, EngineOptions, GenerateOptions, GenerationChunk, GenerationResult, Input, StateGenerationResult } from "../types.js";
 import { type Answered, computedLabel, requireContent, type Work } from "./answers.js";
 import { ResponseCache } from "./cache.js";
 import type { Flight } from "./flight.js";
 import { pace } from "./pacing.js";
 import type { CacheSettings, Content, Kept, Outcome, Subject } from "./requests.js";
 import { type CacheSetUp, type Controls, CONTROLS, readControls } from "./settings.js";
-import type { CacheControls, CacheOptions } from "./types.js";
+import type { CacheControls, CacheLabel, CacheOptions } from "./types.js";
 
 export interface WarmRequest {
   prompt: Input;
@@ -54,6 +54,13 @@ export interface StateGeneration {
   options: GenerateOptions;
   /** Computes it, or writes on with what was kept. */
   run(options: GenerateOptions, kept: Kept | null, onChunk: (chunk: GenerationChunk) => void, signal: AbortSignal): Promise<Omit<StateGenerationResult, "cache">>;
+}
+
+/** What a state's key is made of, as far as it says how to compute the answer without the state. */
+interface StateRequest {
+  prompt: number[];
+  options: EngineOptions;
+  rng: { seed: string } | null;
 }
 
 type OnChunk = (chunk: GenerationChunk) => void;
@@ -134,8 +141,7 @@ export class GenerationCache extends ResponseCache {
         const input = toInput("prompt", prompt);
         const work: Work<GenerationChunk, GenerationResult> = {
           subject: { kind: "generation", prompt: input, options: engine },
-          compute: (give, stop) =>
-            this.#client.call("generate", { prompt: input, options: engine }, { signal: stop, onEvent: give, onAbort: "finish" }),
+          compute: this.#computeOf(input, engine),
           keep,
           give: async (content, give, stop) => {
             const { result, chunks: kept, times } = requireContent(content, "generation");
@@ -145,7 +151,7 @@ export class GenerationCache extends ResponseCache {
           shareable: true,
         };
         const { result, label } = await this.#answer(work, controls, seen(chunks, onChunk), abort);
-        return { ...result, cache: label };
+        return { ...result, cache: labelOf(result, label) };
       },
       signal,
       () => ({ ...abortedResult(options.seed ?? 0, chunks), cache: computedLabel(null) }),
@@ -169,11 +175,21 @@ export class GenerationCache extends ResponseCache {
         await pace(chunks, controls.paced ? times : [], give, stop).catch(() => chunks.length);
         return result;
       },
-      // Each state is written on for itself.
+      // Each state is written on for itself,
       shareable: false,
+      // and in the background none is.
+      renewal: (content) => {
+        const { prompt, options: asked, rng } = JSON.parse(requireContent(content, "state").kept.request) as StateRequest;
+        const seeded = rng === null ? asked : { ...asked, seed: BigInt(rng.seed) };
+        return { compute: this.#computeOf(Uint32Array.from(prompt), seeded), keep, shareable: true };
+      },
     };
     const { result, label } = await this.#answer(work, controls, onChunk, signal);
-    return { ...result, cache: label };
+    return { ...result, cache: labelOf(result, label) };
+  }
+
+  #computeOf(prompt: string | Uint32Array, options: EngineOptions): Work<GenerationChunk, GenerationResult>["compute"] {
+    return (give, stop) => this.#client.call("generate", { prompt, options }, { signal: stop, onEvent: give, onAbort: "finish" });
   }
 
   async #answer<Result>(work: Work<GenerationChunk, Result>, controls: Controls, onChunk: OnChunk, signal: AbortSignal): Promise<Answered<Result>> {
@@ -207,6 +223,11 @@ function seen(chunks: GenerationChunk[], onChunk: OnChunk): OnChunk {
     chunks.push(chunk);
     onChunk(chunk);
   };
+}
+
+/** One that was aborted is not kept, so there is no key to find it by. */
+function labelOf({ finishReason }: Pick<GenerationResult, "finishReason">, label: CacheLabel): CacheLabel {
+  return finishReason === "aborted" ? computedLabel(null) : label;
 }
 
 /** An answer that came to its end, with how it came. */

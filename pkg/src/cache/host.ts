@@ -123,7 +123,7 @@ export class CacheHost {
         return this.#count(args);
       case "entries":
         await this.#upkeep.tellUses();
-        return listEntries(await this.#tiers.entries(), args);
+        return listEntries(await this.#tiers.entries(args.remote), args);
       case "entry":
         return this.#entry(args.key);
       case "delete":
@@ -315,10 +315,14 @@ export class CacheHost {
 
 }
 
+/** Ends that do not follow from the tokens. */
+const ENDS_TO_KEEP = ["time", "probability", "entropy"];
+
 /** As the engine replays it. */
 function toRecording({ result, chunks }: Extract<Outcome, { type: "generation" }>): string {
-  const { seed, tokens, timings } = result;
-  return JSON.stringify({ seed: seed.toString(), tokens, chunks, timings });
+  const { seed, tokens, timings, logprobs, finishReason, matched } = result;
+  const ending = ENDS_TO_KEEP.includes(finishReason) ? { reason: finishReason, matched } : undefined;
+  return JSON.stringify({ seed: seed.toString(), tokens, chunks, timings, logprobs: logprobs ?? undefined, ending });
 }
 
 function coreSettings(settings: CacheSettings): object {

@@ -86,12 +86,15 @@ export class PageCalls {
   }
 }
 
+/** Methods that the host waits for no longer than that; a large layer may take its time for the others. */
+const LIMITED: readonly string[] = ["get", "set", "delete"];
+
 /** The page's side: answers a call. */
 export async function callLayer(layers: readonly (CacheLayer | undefined)[], { layer, method, args }: LayerCall): Promise<{ value?: unknown; error?: string }> {
   try {
     const target = layers[layer] as unknown as Record<string, (...args: unknown[]) => unknown>;
-    // By then the host has gone on without it.
-    const returned = target[method]!(...args, AbortSignal.timeout(LOCAL_TIMEOUT_MS));
+    const signal = LIMITED.includes(method) ? AbortSignal.timeout(LOCAL_TIMEOUT_MS) : new AbortController().signal;
+    const returned = target[method]!(...args, signal);
     if (method !== "keys" && method !== "entries") return { value: await returned };
     const all: unknown[] = [];
     for await (const batch of returned as AsyncIterable<readonly unknown[]>) all.push(...batch);

@@ -15,6 +15,8 @@ export interface Asked {
   /** All that decides the answer, as canonical JSON. */
   json: string;
   reproducible: boolean;
+  /** Whether it can be computed anew by itself: of a state, only where its random numbers begin with a seed or are not used. */
+  renewable: boolean;
   title: string;
   model: string | null;
   /** What makes the answer. */
@@ -29,7 +31,7 @@ export interface Asked {
 
 /** The engine's own description of a generation. */
 interface Described {
-  request: { engine: string };
+  request: { engine: string; rng: { position: string } | null };
   family: unknown;
   reproducible: boolean;
   prompt: string;
@@ -58,22 +60,23 @@ export class Subjects {
       // Apart from generations, whatever the caller's JSON looks like.
       const json = this.#statics.canonical(`{"kind":"${subject.stream ? "stream" : "value"}","request":${request}}`);
       const key = this.#statics.key(json);
-      return { key, json, reproducible: true, title: cut(request), model: null, source: "cacher-wasm", semantic: null, vector: undefined };
+      return { key, json, reproducible: true, renewable: true, title: cut(request), model: null, source: "cacher-wasm", semantic: null, vector: undefined };
     }
     const described = JSON.parse(
       subject.kind === "generation"
         ? this.#engine().describeGeneration(subject.prompt, subject.options)
         : await this.#environment.describeState(subject.id, toJson(subject.options)),
     ) as Described;
-    const { prompt, reproducible } = described;
-    const json = this.#statics.canonical(JSON.stringify(described.request));
+    const { prompt, reproducible, request } = described;
+    const json = this.#statics.canonical(JSON.stringify(request));
     return {
       key: this.#statics.key(json),
       json,
       reproducible,
+      renewable: subject.kind === "generation" || request.rng === null || request.rng.position === "0",
       title: cut(prompt),
       model: this.#engine().info().sha256,
-      source: described.request.engine,
+      source: request.engine,
       semantic: prompt === "" ? null : { family: this.#statics.key(JSON.stringify(described.family)), prompt },
       vector: undefined,
     };

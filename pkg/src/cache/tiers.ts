@@ -3,7 +3,8 @@
  * written back.
  *
  * Memory is the core's. What a layer gives is checked by the core before it
- * counts; what it refuses is deleted there, and the next layer is asked.
+ * counts; what it refuses is deleted where it is on this device, and the next
+ * layer is asked.
  * A layer that fails is passed over: nothing here rejects because of one.
  */
 
@@ -180,14 +181,8 @@ export class Tiers {
         for (const entry of await this.#factsOf(local)) if (isMeant(entry, invalidation, now)) keys.add(entry.key);
         continue;
       }
-      // A server knows keys alone, so each record has to be looked into.
       try {
-        for await (const batch of layer.keys(NEVER)) {
-          for (const key of batch.filter(isKey)) {
-            const entry = this.#inspect(await layer.get(key, NEVER), secret);
-            if (entry !== undefined && isMeant(entry, invalidation, now)) keys.add(key);
-          }
-        }
+        for await (const [key, entry] of this.#searched(layer, secret)) if (isMeant(entry, invalidation, now)) keys.add(key);
       } catch (error) {
         fault ??= error;
       }
@@ -195,20 +190,27 @@ export class Tiers {
     return { keys: [...keys], fault };
   }
 
-  /** Facts of all entries in memory and on this device. */
-  async entries(): Promise<CacheEntry[]> {
+  /** Facts of all entries in memory and on this device; `remote`: in all layers. Rejects where one of the others cannot be listed. */
+  async entries(remote = false): Promise<CacheEntry[]> {
     const entries = new Map<string, CacheEntry>();
     for (const entry of JSON.parse(this.#core.entries()) as CacheEntry[]) entries.set(entry.key, entry);
-    for (const { name, local } of this.local) {
-      for (const stored of await this.#factsOf(local)) {
-        const known = entries.get(stored.key);
-        entries.set(stored.key, {
-          ...(known ?? stored),
-          lastUsed: Math.max(stored.lastUsed, known?.lastUsed ?? 0),
-          hits: Math.max(stored.hits, known?.hits ?? 0),
-          pinned: stored.pinned || known?.pinned === true,
-          layers: [...(known?.layers ?? []), name],
-        });
+    const add = (name: string, stored: CacheEntry) => {
+      const known = entries.get(stored.key);
+      // Redis may tell a key twice.
+      if (known?.layers.includes(name)) return;
+      entries.set(stored.key, {
+        ...(known ?? stored),
+        lastUsed: Math.max(stored.lastUsed, known?.lastUsed ?? 0),
+        hits: Math.max(stored.hits, known?.hits ?? 0),
+        pinned: stored.pinned || known?.pinned === true,
+        layers: [...(known?.layers ?? []), name],
+      });
+    };
+    for (const { name, layer, local, secret } of this.#tiers) {
+      if (local !== undefined) for (const stored of await this.#factsOf(local)) add(name, stored);
+      else if (remote) {
+        // What lies under another's key is nobody's answer.
+        for await (const [key, stored] of this.#searched(layer, secret)) if (stored.key === key) add(name, stored);
       }
     }
     return [...entries.values()];
@@ -226,6 +228,16 @@ export class Tiers {
         if (bytes === undefined || this.#inspect(bytes, secret) === undefined) continue;
         yield bytes;
         break;
+      }
+    }
+  }
+
+  /** Keys and facts of a layer that knows keys alone, so each record has to be looked into. */
+  async *#searched(layer: OpenedLayer["layer"], secret: string | null): AsyncGenerator<[key: string, entry: CacheEntry]> {
+    for await (const batch of layer.keys(NEVER)) {
+      for (const key of batch.filter(isKey)) {
+        const entry = this.#inspect(await layer.get(key, NEVER), secret);
+        if (entry !== undefined) yield [key, entry];
       }
     }
   }

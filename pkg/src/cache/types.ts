@@ -78,7 +78,7 @@ export interface CacheEntry {
   pinned: boolean;
   /** What made it: `"cacher-wasm"`, or the caller's word. */
   source: string;
-  /** Names of the local layers that have it. */
+  /** Names of the layers that have it, of those that were listed. */
   layers: string[];
 }
 
@@ -95,6 +95,11 @@ export interface ListCacheEntries {
   offset?: number;
   /** Default: 100. */
   limit?: number;
+  /**
+   * Also those of remote and custom layers, of which each record is fetched for
+   * it; they know nothing of uses. Rejects where one cannot be listed. Default: false.
+   */
+  remote?: boolean;
 }
 
 /** Entries that all of the given limits fit; at least one must be given. */
@@ -112,7 +117,7 @@ export interface Invalidation {
  * A place for records, by name. What is in a record is the cache's business: it
  * is checked when it comes back, so a layer need not. Any may be slow or fail:
  * the cache then goes on without it for a while. `get`, `set` and `delete` have
- * two seconds; the signals that a layer of the caller's is given never fire.
+ * two seconds, after which their signal fires; those of `keys` and `clear` do not.
  */
 export interface CacheLayer {
   /** The record, or `undefined` where there is none. */
@@ -140,8 +145,8 @@ export interface RemoteLayerOptions {
   /**
    * Records are signed with it (HMAC-SHA-256) and those that are not are refused,
    * so that who can write to the server but does not know the secret cannot
-   * plant answers. What is refused is also deleted, so each secret needs a
-   * prefix of its own. Default: none.
+   * plant answers. What is refused stays until an answer of this client takes its
+   * place, so each secret needs a prefix of its own. Default: none.
    */
   secret?: string;
   /** `"read"`: nothing is written to it or deleted there. Default: `"read-write"`. */
@@ -184,7 +189,8 @@ export interface CacheOptions {
   ttlJitter?: number;
   /**
    * How long after it has expired an answer is still given, while it is computed
-   * anew; not to `get` and states, and not from servers, which delete it. Default: 0.
+   * anew; not to `get` and to states within a text of theirs, and not from servers,
+   * which delete it. Default: 0.
    */
   staleMs?: number;
   /**

@@ -32,9 +32,9 @@ export async function run(operands: readonly string[], values: Values, api: Api,
     }
     const result = await answer.result;
     if (values.json === true) {
-      const { text, tokens, finishReason, stopSequence, seed, usage, timings, cache } = result;
+      const { text, tokens, finishReason, matched, seed, usage, timings, cache } = result;
       const { sha256, dtype } = loaded.model;
-      io.out(json({ text, tokens, finishReason, stopSequence, seed, usage, timings, cache, model: { sha256, dtype } }));
+      io.out(json({ text, tokens, finishReason, matched, seed, usage, timings, cache, model: { sha256, dtype } }));
     } else {
       if (io.outIsTerminal && !last.endsWith("\n")) io.out("\n");
       io.err(`${summary(result)}\n`);

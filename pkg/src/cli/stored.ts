@@ -2,7 +2,8 @@
  * `cache-stats`, `cache-list` and `cache-clear`: what was kept by earlier runs.
  *
  * They work without a model. A process that has just begun has no hits of its
- * own, so what is told of hits are those that the entries themselves have counted.
+ * own, so what is told of hits are those that the entries themselves have counted,
+ * which those on a server do not.
  */
 
 import type { CacheEntry, Invalidation } from "../cache/types.js";
@@ -15,23 +16,25 @@ import { count, duration } from "./values.js";
 
 /** Entries that are asked for at a time: as many as a folder has by default, since each asking reads all of them. */
 const PAGE = 10_000;
+/** The largest limit that there is. */
+const MOST = 0xffff_ffff;
 const DEFAULT_LIMIT = 20;
 
 export async function stats(values: Values, api: Api, io: Io): Promise<number> {
   return withCache(values, api, io, async (cache, backend) => {
-    const total = totals(await allEntries(cache));
+    const total = totals(await allEntries(cache, isRemote(backend)));
+    const used = isRemote(backend) ? { hits: null, savedMs: null, savedTokens: null } : {};
     const { layers } = await cache.stats();
     const layer = layers.find(({ name }) => name !== "memory");
     if (values.json === true) {
-      io.out(json({ backend: backend.kind, place: backend.place, ...total, layer: layer ?? null }));
+      io.out(json({ backend: backend.kind, place: backend.place, ...total, ...used, layer: layer ?? null }));
       return 0;
     }
     const rows = [
       [backend.kind, line(backend.place, 200)],
       ["answers", String(total.entries)],
       ["size", `${bytes(total.bytes)}, ${bytes(total.rawBytes)} before compression`],
-      ["hits", String(total.hits)],
-      ["saved", `${time(total.savedMs)}, ${plural(total.savedTokens, "token")}`],
+      ...(isRemote(backend) ? [] : [["hits", String(total.hits)], ["saved", `${time(total.savedMs)}, ${plural(total.savedTokens, "token")}`]]),
       ...total.models.map(({ model, entries }) => ["model", `${model}, ${plural(entries, "answer")}`]),
     ];
     if (layer?.health === "down") rows.push(["out of order", line(layer.reason ?? "", 200)]);
@@ -43,8 +46,8 @@ export async function stats(values: Values, api: Api, io: Io): Promise<number> {
 export async function list(values: Values, api: Api, io: Io): Promise<number> {
   const { search } = values;
   const limit = values.limit === undefined ? DEFAULT_LIMIT : count("limit", values.limit);
-  return withCache(values, api, io, async (cache) => {
-    const { items, total } = await cache.entries({ limit, ...(search === undefined ? {} : { search }) });
+  return withCache(values, api, io, async (cache, backend) => {
+    const { items, total } = await cache.entries({ limit, remote: isRemote(backend), ...(search === undefined ? {} : { search }) });
     if (values.json === true) {
       io.out(json({ total, items }));
       return 0;
@@ -54,7 +57,7 @@ export async function list(values: Values, api: Api, io: Io): Promise<number> {
       entry.key.slice(0, 12),
       time(Math.max(0, now - entry.created)),
       bytes(entry.bytes),
-      plural(entry.hits, "hit"),
+      ...(isRemote(backend) ? [] : [plural(entry.hits, "hit")]),
       line(entry.title, 60),
     ]);
     io.out(table(rows));
@@ -114,12 +117,19 @@ function interruption(signal: AbortSignal): Promise<never> {
   });
 }
 
-async function allEntries(cache: Cache): Promise<CacheEntry[]> {
+/** A server tells nothing by itself: its answers are looked into, and uses are not counted there. */
+function isRemote({ kind }: Backend): boolean {
+  return kind === "redis";
+}
+
+async function allEntries(cache: Cache, remote: boolean): Promise<CacheEntry[]> {
   const all: CacheEntry[] = [];
+  // Each page would fetch all of them anew.
+  const limit = remote ? MOST : PAGE;
   for (;;) {
-    const { items } = await cache.entries({ sort: "created", order: "asc", offset: all.length, limit: PAGE });
+    const { items } = await cache.entries({ sort: "created", order: "asc", offset: all.length, limit, remote });
     all.push(...items);
-    if (items.length < PAGE) return all;
+    if (items.length < limit) return all;
   }
 }
 

@@ -5,6 +5,7 @@
 use crate::fixtures::{Array, Fixtures};
 use crate::forward::{mini, near};
 use crate::report::Report;
+use cacher_wasm::generate::generation::Matched;
 use cacher_wasm::generate::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
 use cacher_wasm::generate::{Event, FinishReason, GenerateOptions, Input, Scheduler};
 use cacher_wasm::model::{LogitRows, Model, Rows, Taps};
@@ -230,15 +231,10 @@ fn run_greedy(
                     streamed.1.extend(chunk.tokens);
                 }
                 Event::Done(result) => {
-                    let reason = match result.finish_reason {
-                        FinishReason::Eos => "eos",
-                        FinishReason::Stop => "stop",
-                        FinishReason::Length => "length",
-                        FinishReason::Context => "context",
-                        FinishReason::Aborted => "aborted",
-                    };
-                    let found = (&result.tokens, reason);
-                    let expected = (&case.tokens, case.finish_reason.as_str());
+                    let reason = result.finish_reason;
+                    let name = serde_json::to_value(reason).map_err(|e| e.to_string())?;
+                    let found = (&result.tokens, name.as_str());
+                    let expected = (&case.tokens, Some(case.finish_reason.as_str()));
                     if found != expected {
                         return Err(format!("{found:?}, not {expected:?}"));
                     }
@@ -249,8 +245,9 @@ fn run_greedy(
                         return Ok(());
                     };
                     let text = String::from_utf8_lossy(&unhex(&stop.cut_bytes_hex)).into_owned();
-                    let word = (reason == "stop").then(|| stop.stopping_word.clone());
-                    let (found, expected) = ((result.text, result.stop_sequence), (text, word));
+                    let word = (reason == FinishReason::Stop)
+                        .then(|| Matched::Text(stop.stopping_word.clone()));
+                    let (found, expected) = ((result.text, result.matched), (text, word));
                     return if found == expected {
                         Ok(())
                     } else {

@@ -31,12 +31,33 @@ export function describeEnd(result: GenerationResult): string {
     case "eos":
       return `Done: ${made}, up to the model’s end-of-text token.`;
     case "stop":
-      return `Done: ${made}. The stop string ${JSON.stringify(result.stopSequence)} appeared.`;
+      return `Done: ${made}. The stop string ${JSON.stringify(result.matched)} appeared.`;
+    case "stop-token":
+      return `Done: ${made}. The stop token ${result.matched} came.`;
+    case "boundary":
+      return `Done: ${made}. The ${result.matched} is complete.`;
+    case "complete":
+      return `Done: ${made}. What was asked for is complete.`;
     case "length":
       return `Done: ${made}, the most you asked for.`;
     case "context":
       return `Done: ${made}. The model’s context is full; it can read no further.`;
+    case "time":
+      return `Done: ${made}, in the time you gave it.`;
+    case "probability":
+      return `Done: ${made}. The next would have had a probability of ${percent(Number(result.matched))} only.`;
+    case "entropy":
+      return `Done: ${made}. The model was too unsure of the next (${Number(result.matched).toFixed(2)} nats).`;
+    case "loop":
+      return `Done: ${made}. The text went in circles of ${result.matched} tokens.`;
+    case "callback":
+      return `Done: ${made}, up to where your condition held.`;
     case "aborted":
       return `Stopped by you after ${made}.`;
   }
+}
+
+/** A share of one in per cent, with as many digits as it takes to see one. */
+export function percent(share: number): string {
+  return `${(share * 100).toPrecision(share < 0.1 ? 1 : 2)} %`;
 }

@@ -30,12 +30,14 @@ export function nameAnswer({ hit, layer, shared }: CacheLabel): string {
 
 function place(layer: string | null): string {
   if (layer === null || layer === "memory") return "from memory";
+  if (layer === "other-tab") return "from another tab";
   return isLocal(layer) ? `stored in ${layerName(layer)}` : `remote, ${layer}`;
 }
 
 /** What there is to say of the answer beside its name. */
-export function describeAnswer(label: CacheLabel): string {
+export function describeAnswer(label: CacheLabel, stopped: boolean): string {
   const { hit, key, ageMs, savedMs } = label;
+  if (stopped) return "Stopped before its end, so not kept.";
   if (hit === false) return key === null ? "The cache was not asked." : "Kept for the next time.";
   return `Made ${formatSpan(ageMs)} ago. Saved ${formatTime(savedMs)}.`;
 }

@@ -1,0 +1,577 @@
+//! One text being written: from prompt to finish reason.
+//!
+//! A generation asks for rows, is given logits, and says what is new. It never
+//! runs the model itself, so any number of them can share a forward pass.
+
+mod boundary;
+mod input;
+mod looping;
+mod outcome;
+mod token_probs;
+mod window;
+
+pub use input::{Input, check_text};
+pub use outcome::{
+    Continuation, Ending, FinishReason, GenerationChunk, GenerationResult, Matched, Timings, Usage,
+};
+pub use token_probs::{TokenLogprob, TokenLogprobs};
+
+use super::GenerateOptions;
+use super::lookup::Lookup;
+use super::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
+use super::rng::{Rng, RngState, fresh_seed};
+use super::sampler::Sampler;
+use super::stop::StopMatcher;
+use crate::error::{Error, Result};
+use crate::model::forward::check_tokens;
+use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
+use crate::tokenizer::{TextStream, Tokenizer};
+use boundary::Boundary;
+use looping::loop_length;
+use std::rc::Rc;
+use token_probs::{Distribution, token_logprobs};
+use window::Window;
+
+/// Rows of a prompt that are run in one step: what an abort has to wait for.
+pub const PREFILL_CHUNK: usize = 32;
+
+/// The tokens of a prompt, all of them, whatever will be dropped.
+///
+/// Errors: those of [`Input::resolve`], `context-overflow` as `contextPolicy`
+/// has it.
+pub fn prompt_tokens(
+    prompt: Input,
+    model: &dyn Model,
+    tokenizer: Option<&Tokenizer>,
+    options: &GenerateOptions,
+) -> Result<Vec<u32>> {
+    let window = Window::new(options, model.config().n_positions)?;
+    let tokens = prompt.into_tokens(model, tokenizer, options.parse_special)?;
+    window.to_drop(tokens.len(), options.max_tokens)?;
+    Ok(tokens)
+}
+
+/// A text being written.
+pub struct Generation {
+    options: GenerateOptions,
+    kv: KvCache,
+    /// Positions that the cache had from the start.
+    cached: usize,
+    /// Prompt tokens that were run, once all have been.
+    prefilled: Option<usize>,
+    /// Prompt and output.
+    history: Vec<u32>,
+    prompt_len: usize,
+    /// What the model sees of it.
+    context: Vec<u32>,
+    window: Window,
+    /// Tokens that it does not see any more, and those of them not yet told.
+    dropped: usize,
+    newly_dropped: usize,
+    n_positions: usize,
+    vocab_size: usize,
+    lookup: Option<Lookup>,
+    /// The last token and a draft, where one is being checked.
+    checking: Vec<u32>,
+    eos_token_ids: Vec<u32>,
+    pipeline: Pipeline,
+    sampler: Sampler,
+    seed: u64,
+    stop: StopMatcher,
+    boundary: Option<Boundary>,
+    stream: TextStream,
+    tokenizer: Option<Rc<Tokenizer>>,
+    text: String,
+    /// Bytes of output that became text, before any was replaced by U+FFFD.
+    text_bytes: usize,
+    logprobs: Vec<TokenLogprobs>,
+    finish: Option<Ending>,
+    started: f64,
+    first_token: Option<f64>,
+}
+
+impl Generation {
+    /// Checks everything that can be wrong before the model runs. Without a seed
+    /// among the options, random numbers go on from `rng`, or are fresh. `now`
+    /// is in milliseconds, from any fixed point.
+    pub fn new(
+        model: &dyn Model,
+        tokenizer: Option<Rc<Tokenizer>>,
+        prompt: Input,
+        options: &GenerateOptions,
+        rng: Option<RngState>,
+        now: f64,
+    ) -> Result<Self> {
+        let config = model.config();
+        options.validate(config.vocab_size)?;
+        let window = Window::new(options, config.n_positions)?;
+        let prompt = prompt_tokens(prompt, model, tokenizer.as_deref(), options)?;
+        if tokenizer.is_none() && (!options.stop.is_empty() || options.stop_at.is_some()) {
+            return Err(Error::NoTokenizer);
+        }
+        let lookup = (options.prompt_lookup_num_tokens > 0)
+            .then(|| Lookup::new(options.prompt_lookup_num_tokens));
+        if lookup.is_some() && !model.is_exact() {
+            return Err(Error::option(
+                "promptLookupNumTokens",
+                options.prompt_lookup_num_tokens,
+                "0 with a model in f32, whose text it could change; load it in another dtype",
+            ));
+        }
+        let rng = match (options.seed, rng) {
+            (Some(seed), _) => Rng::new(seed),
+            (None, Some(state)) => Rng::from(state),
+            (None, None) => Rng::new(fresh_seed()?),
+        };
+        let seed = rng.state().seed;
+        let eos_token_ids = options.eos_token_ids.clone();
+        let eos_token_ids = eos_token_ids.unwrap_or_else(|| config.eos_token_ids.clone());
+        let context = PipelineContext {
+            prompt_len: prompt.len(),
+            vocab_size: config.vocab_size,
+            eos_token_ids: &eos_token_ids,
+            min_tokens_to_keep: 1,
+            max_length: prompt.len().saturating_add(options.max_tokens),
+            tokenizer: tokenizer.as_deref(),
+        };
+        let pipeline = pipeline(options, &context)?;
+        let mut generation = Self {
+            kv: model.new_kv(),
+            cached: 0,
+            prefilled: None,
+            prompt_len: prompt.len(),
+            context: prompt.clone(),
+            history: prompt,
+            window,
+            dropped: 0,
+            newly_dropped: 0,
+            n_positions: config.n_positions,
+            vocab_size: config.vocab_size,
+            lookup,
+            checking: Vec::new(),
+            eos_token_ids,
+            pipeline,
+            sampler: if options.is_greedy() {
+                Sampler::greedy()
+            } else {
+                Sampler::random(rng)
+            },
+            seed,
+            stop: StopMatcher::new(&options.stop, options.include_stop),
+            boundary: options.stop_at.map(Boundary::new),
+            stream: TextStream::default(),
+            tokenizer,
+            text: String::new(),
+            text_bytes: 0,
+            logprobs: Vec::new(),
+            finish: None,
+            started: now,
+            first_token: None,
+            options: options.clone(),
+        };
+        generation.fit()?;
+        if options.max_tokens == 0 {
+            generation.finish = Some(FinishReason::Length.into());
+        }
+        Ok(generation)
+    }
+
+    /// Takes what is known of the prompt, before the first step. The last token
+    /// is run in any case, for its logits.
+    pub fn take_known(&mut self, blocks: &mut BlockTable, root: BlockName) {
+        let known = &self.context[..self.context.len() - 1];
+        blocks.fill(root, known, &mut self.kv);
+        self.cached = self.kv.len();
+    }
+
+    /// Keeps what was computed for texts that begin alike.
+    pub fn keep_known(&self, blocks: &mut BlockTable, root: BlockName) {
+        blocks.keep(root, &self.context, &self.kv);
+    }
+
+    /// True where nothing is left to run.
+    pub fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// Drops what does not fit the model's context any more.
+    fn fit(&mut self) -> Result<()> {
+        let to_come = self.options.max_tokens - self.made();
+        if let Some(range) = self.window.to_drop(self.context.len(), to_come)? {
+            self.kv.truncate(range.start);
+            self.dropped += range.len();
+            self.newly_dropped += range.len();
+            self.context.drain(range);
+        }
+        Ok(())
+    }
+
+    /// Tokens generated so far.
+    fn made(&self) -> usize {
+        self.history.len() - self.prompt_len
+    }
+
+    /// The next rows to run: a piece of the prompt, or the last token, with a
+    /// draft of what may follow it.
+    pub fn rows(&mut self) -> Rows<'_> {
+        let start = self.kv.len();
+        let end = self.context.len().min(start + PREFILL_CHUNK);
+        self.draft();
+        let (tokens, logits) = if !self.checking.is_empty() {
+            (&self.checking[..], LogitRows::All)
+        } else if end == self.context.len() {
+            (&self.context[start..end], LogitRows::Last)
+        } else {
+            (&self.context[start..end], LogitRows::None)
+        };
+        Rows {
+            kv: &mut self.kv,
+            tokens,
+            logits,
+        }
+    }
+
+    /// Looks for a draft, once the prompt has been run.
+    fn draft(&mut self) {
+        self.checking.clear();
+        let Some(lookup) = &self.lookup else { return };
+        let start = self.kv.len();
+        if start + 1 != self.context.len() || self.prefilled.is_none() {
+            return;
+        }
+        // The last token of all is never run, so it need not be drafted.
+        let room = (self.options.max_tokens - self.made() - 1).min(self.n_positions - start - 1);
+        let draft = lookup.draft(&self.context, room);
+        if !draft.is_empty() {
+            self.checking.push(self.context[start]);
+            self.checking.extend(draft);
+        }
+    }
+
+    /// Takes the logits of the rows last asked for (empty inside a prompt) and
+    /// says what is new, `None` where nothing is.
+    pub fn accept(&mut self, logits: Vec<f32>, now: f64) -> Result<Option<GenerationChunk>> {
+        let elapsed = now - self.started;
+        let over = self.options.max_time_ms.is_some_and(|most| elapsed >= most);
+        if logits.is_empty() && !over {
+            return Ok(None);
+        }
+        let mut chunk = self.new_chunk();
+        if over {
+            self.end(Ending::number(FinishReason::Time, elapsed), &mut chunk.text);
+        } else {
+            self.first_token.get_or_insert(now);
+            self.prefilled.get_or_insert(self.kv.len() - self.cached);
+            if self.checking.is_empty() {
+                self.accept_one(logits, &mut chunk)?;
+            } else {
+                self.accept_draft(&logits, &mut chunk)?;
+            }
+        }
+        self.text += &chunk.text;
+        Ok(Some(chunk))
+    }
+
+    fn new_chunk(&mut self) -> GenerationChunk {
+        GenerationChunk {
+            dropped_tokens: std::mem::take(&mut self.newly_dropped) as u32,
+            logprobs: self.options.logprobs.map(|_| Vec::new()),
+            ..GenerationChunk::default()
+        }
+    }
+
+    /// Goes through a draft as if its tokens had been run one by one, up to the
+    /// first that would not have come.
+    fn accept_draft(&mut self, logits: &[f32], chunk: &mut GenerationChunk) -> Result<()> {
+        let checking = std::mem::take(&mut self.checking);
+        let drafted = checking.len() - 1;
+        let start = self.kv.len() - checking.len();
+        let mut rows = 0;
+        for logits in logits.chunks_exact(self.vocab_size) {
+            let token = self.accept_one(logits.to_vec(), chunk)?;
+            rows += 1;
+            if self.is_finished() || checking.get(rows).copied() != token {
+                break;
+            }
+        }
+        self.kv.truncate(start + rows);
+        if let Some(lookup) = &mut self.lookup {
+            lookup.learn(drafted, rows - 1);
+        }
+        Ok(())
+    }
+
+    /// Picks the next token, and puts it and its text into `chunk`; `None` where
+    /// the text ends before it.
+    fn accept_one(&mut self, logits: Vec<f32>, chunk: &mut GenerationChunk) -> Result<Option<u32>> {
+        let options = &self.options;
+        let tells = options.logprobs.is_some()
+            || options.stop_below_probability > 0.0
+            || options.stop_above_entropy.is_some();
+        // A pass over the whole vocabulary that costs as much as sampling.
+        let told = tells.then(|| (Distribution::new(&logits), logits.clone()));
+        if let (Some((distribution, _)), Some(most)) = (&told, options.stop_above_entropy)
+            && distribution.entropy > most
+        {
+            let ending = Ending::number(FinishReason::Entropy, distribution.entropy);
+            self.end(ending, &mut chunk.text);
+            return Ok(None);
+        }
+
+        let mut scores = logits;
+        self.pipeline.process(&self.history, &mut scores);
+        let before = self.sampler.clone_rng();
+        let token = self.sampler.pick(&scores)?;
+        if let Some((distribution, logits)) = &told {
+            let probability = libm::exp(distribution.log_prob(logits, token));
+            if probability < self.options.stop_below_probability {
+                // It was not drawn, whatever goes on from here.
+                self.sampler.restore_rng(before);
+                let ending = Ending::number(FinishReason::Probability, probability);
+                self.end(ending, &mut chunk.text);
+                return Ok(None);
+            }
+            if let (Some(count), Some(list)) = (self.options.logprobs, &mut chunk.logprobs) {
+                let tokenizer = self.tokenizer.as_deref();
+                let logprobs =
+                    token_logprobs(token, count, logits, distribution, &scores, tokenizer);
+                self.logprobs.push(logprobs.clone());
+                list.push(logprobs);
+            }
+        }
+        self.take(token, chunk)?;
+        Ok(Some(token))
+    }
+
+    /// Goes on with tokens that were chosen in an earlier run of the same
+    /// request, without the model. Error: `invalid-cache-record` where they go
+    /// on after the end.
+    pub fn replay(
+        &mut self,
+        tokens: &[u32],
+        logprobs: Option<&[TokenLogprobs]>,
+    ) -> Result<GenerationChunk> {
+        check_tokens(tokens, self.vocab_size)?;
+        let mut chunk = self.new_chunk();
+        for &token in tokens {
+            if self.is_finished() {
+                let reason = "has tokens after its end".into();
+                return Err(Error::InvalidCacheRecord(reason));
+            }
+            self.sampler.skip();
+            self.take(token, &mut chunk)?;
+        }
+        if let (Some(logprobs), Some(list)) = (logprobs, &mut chunk.logprobs) {
+            self.logprobs.extend_from_slice(logprobs);
+            list.extend_from_slice(logprobs);
+        }
+        self.text += &chunk.text;
+        Ok(chunk)
+    }
+
+    /// Ends a replay as the earlier run ended, where that does not follow from
+    /// its tokens; the text that was held back. Error: `invalid-cache-record`
+    /// where these options cannot end it so.
+    pub fn replay_ending(&mut self, ending: &Ending) -> Result<String> {
+        let options = &self.options;
+        let can_be = match ending.reason {
+            FinishReason::Time => options.max_time_ms.is_some(),
+            FinishReason::Probability => options.stop_below_probability > 0.0,
+            FinishReason::Entropy => options.stop_above_entropy.is_some(),
+            _ => false,
+        };
+        if !can_be || self.is_finished() {
+            let reason = "ends as this request cannot end".into();
+            return Err(Error::InvalidCacheRecord(reason));
+        }
+        let mut text = String::new();
+        self.end(ending.clone(), &mut text);
+        self.text += &text;
+        Ok(text)
+    }
+
+    fn take(&mut self, token: u32, chunk: &mut GenerationChunk) -> Result<()> {
+        self.history.push(token);
+        self.context.push(token);
+        chunk.tokens.push(token);
+
+        let text = &mut chunk.text;
+        if self.eos_token_ids.contains(&token) {
+            self.end(Ending::number(FinishReason::Eos, token), text);
+            return Ok(());
+        }
+        let stops = self.options.stop_token_ids.contains(&token);
+        if !stops || self.options.include_stop {
+            let mut bytes = Vec::new();
+            let token_bytes = self.token_bytes(token).unwrap_or_default();
+            let found = self.stop.push(&token_bytes, &mut bytes);
+            if self.show(&bytes, text) {
+                let matched = self.options.stop_at.map(Matched::Boundary);
+                let reason = FinishReason::Boundary;
+                self.end(Ending { reason, matched }, text);
+                return Ok(());
+            }
+            if let Some(found) = found {
+                let matched = Some(Matched::Text(self.options.stop[found.index].clone()));
+                let reason = FinishReason::Stop;
+                self.end(Ending { reason, matched }, text);
+                return Ok(());
+            }
+        }
+        if stops {
+            self.end(Ending::number(FinishReason::StopToken, token), text);
+        } else if let Some(length) = self
+            .options
+            .stop_on_loop
+            .and_then(|options| loop_length(&self.history[self.prompt_len..], options))
+        {
+            self.end(Ending::number(FinishReason::Loop, length as f64), text);
+        } else if self.made() >= self.options.max_tokens {
+            self.end(FinishReason::Length.into(), text);
+        } else if self.context.len() > self.n_positions {
+            if !self.window.slides() {
+                self.end(FinishReason::Context.into(), text);
+                return Ok(());
+            }
+            self.fit()?;
+        }
+        Ok(())
+    }
+
+    /// Makes text of bytes that no stop string can begin in; true where the text
+    /// ends by itself among them.
+    fn show(&mut self, bytes: &[u8], text: &mut String) -> bool {
+        let Some(boundary) = &mut self.boundary else {
+            self.text_bytes += bytes.len();
+            *text += &self.stream.push(bytes);
+            return false;
+        };
+        let mut shown = Vec::new();
+        let ends = boundary.push(bytes, &mut shown);
+        self.text_bytes += shown.len();
+        *text += &self.stream.push(&shown);
+        ends
+    }
+
+    /// Ends it here, for `reason`; what was held back becomes text.
+    pub fn abort(&mut self, reason: FinishReason) -> Option<GenerationChunk> {
+        if self.is_finished() {
+            return None;
+        }
+        let mut text = String::new();
+        self.end(reason.into(), &mut text);
+        self.text += &text;
+        (!text.is_empty()).then_some(GenerationChunk {
+            text,
+            ..GenerationChunk::default()
+        })
+    }
+
+    /// What there is to go on from, now or after the end.
+    ///
+    /// Where a stop string begins inside a token, what comes before it is
+    /// tokenised anew.
+    pub fn continuation(&self) -> Result<Continuation> {
+        let rng = self.sampler.rng().map(Rng::state);
+        let mut tokens = self.history.clone();
+        match self.finish.as_ref().map(|ending| ending.reason) {
+            Some(FinishReason::Eos) => {
+                tokens.pop();
+            }
+            Some(FinishReason::StopToken) if !self.options.include_stop => {
+                tokens.pop();
+            }
+            Some(FinishReason::Stop | FinishReason::Boundary) => {
+                tokens.truncate(self.prompt_len);
+                tokens.extend(self.tokens_before_stop()?);
+            }
+            _ => {}
+        }
+        Ok(Continuation { tokens, rng })
+    }
+
+    fn tokens_before_stop(&self) -> Result<Vec<u32>> {
+        let mut bytes = 0;
+        let mut kept: Vec<u32> = Vec::new();
+        for &token in &self.history[self.prompt_len..] {
+            let token_bytes = self.token_bytes(token).unwrap_or_default();
+            let room = self.text_bytes - bytes;
+            if token_bytes.len() > room {
+                let mut rest = token_bytes[..room].to_vec();
+                // The character that is cut may have begun in tokens before.
+                while rest.first().is_some_and(|byte| byte & 0xC0 == 0x80)
+                    && let Some(before) = kept.pop()
+                {
+                    let before = self.token_bytes(before).unwrap_or_default();
+                    rest.splice(..0, before);
+                }
+                let rest = String::from_utf8_lossy(&rest);
+                if let (false, Some(tokenizer)) = (rest.is_empty(), &self.tokenizer) {
+                    kept.extend(tokenizer.encode(&rest, false)?.ids);
+                }
+                break;
+            }
+            bytes += token_bytes.len();
+            kept.push(token);
+        }
+        Ok(kept)
+    }
+
+    /// The result, once finished.
+    pub fn result(self, now: f64) -> Result<GenerationResult> {
+        let prefilled = self.prefilled.unwrap_or(self.kv.len() - self.cached);
+        let made = self.made();
+        let Ending { reason, matched } = self
+            .finish
+            .ok_or_else(|| Error::Internal("a result before the end".into()))?;
+        let (prompt, output) = self.history.split_at(self.prompt_len);
+        let first_token = self.first_token.unwrap_or(now);
+        let (prefill_ms, decode_ms) = (first_token - self.started, now - first_token);
+        let (drafted, accepted) = self.lookup.as_ref().map_or((0, 0), Lookup::counts);
+        Ok(GenerationResult {
+            text: self.text,
+            tokens: output.to_vec(),
+            prompt_tokens: prompt.to_vec(),
+            finish_reason: reason,
+            matched,
+            logprobs: self.options.logprobs.map(|_| self.logprobs),
+            seed: self.seed,
+            usage: Usage {
+                prompt_tokens: prompt.len() as u32,
+                tokens_evaluated: prefilled as u32,
+                completion_tokens: output.len() as u32,
+                total_tokens: self.history.len() as u32,
+                dropped_tokens: self.dropped as u32,
+                draft_tokens: drafted as u32,
+                accepted_draft_tokens: accepted as u32,
+            },
+            timings: Timings::new(prefill_ms, prefilled, decode_ms, made),
+        })
+    }
+
+    fn token_bytes(&self, token: u32) -> Option<Vec<u8>> {
+        let tokenizer = self.tokenizer.as_ref()?;
+        tokenizer.token_bytes(token).map(<[u8]>::to_vec)
+    }
+
+    fn end(&mut self, ending: Ending, text: &mut String) {
+        let mut cut = ending.reason == FinishReason::Boundary;
+        if !cut && ending.reason != FinishReason::Stop {
+            let mut bytes = Vec::new();
+            self.stop.flush(&mut bytes);
+            cut = self.show(&bytes, text);
+        }
+        if let (false, Some(boundary)) = (cut, &mut self.boundary) {
+            let mut bytes = Vec::new();
+            boundary.flush(&mut bytes);
+            self.text_bytes += bytes.len();
+            *text += &self.stream.push(&bytes);
+        }
+        *text += &self.stream.finish();
+        self.finish = Some(ending);
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
