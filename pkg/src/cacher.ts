@@ -3,6 +3,11 @@
  * The `Cacher` class: what users of the package work with.
  */
 
+import { GenerationBatch } from "./batch/batch.js";
+import { planBatch } from "./batch/options.js";
+import type { BatchItemOptions, BatchOptions, BatchSettings } from "./batch/types.js";
+import { BeamSearch } from "./beam/beam.js";
+import type { BeamSearchOptions } from "./beam/types.js";
 import { toInput, toPositions, toTokenIds } from "./arguments.js";
 import { GenerationCache } from "./cache/generation-cache.js";
 import type { CacheSetUp } from "./cache/settings.js";
@@ -13,6 +18,7 @@ import { modelStore, type ModelStoreApi } from "./model-store.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import type { Loaded } from "./protocol.js";
 import { start } from "./start.js";
+import type { State } from "./states/state.js";
 import { States } from "./states/states.js";
 import type {
   CachedGenerationResult,
@@ -45,13 +51,15 @@ export class Cacher {
   /** Kept answers: look at them, delete them, keep those of your own functions. */
   readonly cache: GenerationCache;
   readonly #client: Client;
+  readonly #seed: number | bigint | undefined;
 
-  protected constructor(client: Client, { model, storage, runtime }: Loaded, cacheSetUp: CacheSetUp | null) {
+  protected constructor(client: Client, { model, storage, runtime }: Loaded, cacheSetUp: CacheSetUp | null, seed: number | bigint | undefined) {
     this.#client = client;
+    this.#seed = seed;
     this.model = model;
     this.storage = storage;
     this.runtime = runtime;
-    this.cache = new GenerationCache(client, cacheSetUp);
+    this.cache = new GenerationCache(client, cacheSetUp, seed);
     this.states = new States(client, this.cache);
   }
 
@@ -63,7 +71,7 @@ export class Cacher {
   /** @internal */
   static async loadOn(platform: Platform, options: LoadOptions): Promise<Cacher> {
     const { client, loaded, cacheSetUp } = await start(options, platform);
-    return new this(client, loaded, cacheSetUp);
+    return new this(client, loaded, cacheSetUp, options.seed);
   }
 
   /**
@@ -72,6 +80,28 @@ export class Cacher {
    */
   generate(prompt: Input, options: GenerateOptions = {}): Generation<CachedGenerationResult> {
     return this.cache.generate(prompt, options);
+  }
+
+  /**
+   * Continues many prompts at once: iterate over what it returns for the chunks
+   * as they come, or await its `results`, or both. Options are for all prompts,
+   * or a list of them, one for each.
+   */
+  generateBatch(prompts: readonly Input[], options?: BatchOptions, settings?: BatchSettings): GenerationBatch;
+  generateBatch(prompts: readonly Input[], options: readonly BatchItemOptions[], settings?: BatchSettings): GenerationBatch;
+  generateBatch(prompts: readonly Input[], options: BatchOptions | readonly BatchItemOptions[] = {}, settings: BatchSettings = {}): GenerationBatch {
+    const plan = planBatch(prompts, options, settings, this.#seed);
+    return new GenerationBatch(plan, (prompt, each, turn) => this.cache.generate(prompt, each, turn));
+  }
+
+  /**
+   * Follows several continuations of a prompt, or of a state's text, at once, and
+   * gives the best. Iterate over what it returns for the tree of all that is
+   * tried, or await its `result`, or both. A state stays as it is; `toState` of
+   * what is returned makes another.
+   */
+  beamSearch(from: Input | State, options: BeamSearchOptions = {}): BeamSearch {
+    return new BeamSearch({ client: this.#client, states: this.states, from, options, seed: this.#seed });
   }
 
   /** The token ids of a text, with the place of each in it. */

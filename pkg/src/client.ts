@@ -10,12 +10,16 @@
 
 import { abortError, CacherError, fromErrorData, messageOf, throwIfAborted } from "./errors.js";
 import type { Call, Connection, FromHost, Method, Methods } from "./protocol.js";
+import { type Flow, UNLIMITED } from "./streaming/flow.js";
+import { STOPPED } from "./streaming/sink.js";
 
 export interface CallSettings<M extends Method> {
   signal?: AbortSignal | undefined;
   onEvent?(event: Methods[M]["event"]): void;
   /** What an abort does to a call in progress: end it, or ask for what there is. Default: `"reject"`. */
   onAbort?: "reject" | "finish";
+  /** How many chunks a generation may give. Default: all. */
+  flow?: Flow | undefined;
 }
 
 /** The call that makes a host ready. */
@@ -74,12 +78,12 @@ export class Client {
   }
 
   async call<M extends Method>(method: M, args: Methods[M]["args"], settings: CallSettings<M>): Promise<Methods[M]["value"]> {
-    const { signal, onEvent, onAbort = "reject" } = settings;
+    const { signal, onEvent, onAbort = "reject", flow } = settings;
     throwIfAborted(signal);
     // Sent at once where that is possible, so that calls arrive in the order in which they are made.
     const connection = this.#connection ?? (await untilAborted(this.#ready(), signal));
     throwIfAborted(signal);
-    const answer = this.#send(connection, method, args, { onEvent }, signal);
+    const answer = this.#send(connection, method, args, { onEvent, flow }, signal);
     return onAbort === "reject" ? untilAborted(answer, signal) : answer;
   }
 
@@ -102,15 +106,16 @@ export class Client {
     connection: Connection,
     method: M,
     args: Methods[M]["args"],
-    { onEvent }: { onEvent: ((event: Methods[M]["event"]) => void) | undefined },
+    { onEvent, flow = UNLIMITED }: { onEvent: ((event: Methods[M]["event"]) => void) | undefined; flow?: Flow | undefined },
     signal: AbortSignal | undefined,
   ): Promise<Methods[M]["value"]> {
     const id = ++this.#lastId;
-    const cancel = () => connection.post({ type: "cancel", id });
+    const cancel = () => connection.post({ type: "cancel", id, ...(signal?.reason === STOPPED ? { reason: "callback" } : {}) });
+    const unfollow = flow.onchange(() => connection.post({ type: "flow", id, allowed: flow.allowed }));
     const answer = new Promise<Methods[M]["value"]>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, ...(onEvent === undefined ? {} : { onEvent }) });
       try {
-        connection.post({ type: "call", id, method, args } as Call);
+        connection.post({ type: "call", id, method, args, allowed: flow.allowed } as Call);
       } catch (error) {
         // What structured cloning refuses: functions among the options, say.
         reject(new CacherError("invalid-argument", `${method}: ${messageOf(error)}`, {}, { cause: error }));
@@ -119,6 +124,7 @@ export class Client {
     });
     return answer.finally(() => {
       this.#pending.delete(id);
+      unfollow();
       signal?.removeEventListener("abort", cancel);
     });
   }

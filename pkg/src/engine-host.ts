@@ -8,6 +8,8 @@
  */
 
 import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
+import { BeamHost } from "./beam/host.js";
+import type { BeamStep } from "./beam/types.js";
 import { type CacheEnvironment, CacheHost } from "./cache/host.js";
 import { abortError, CacherError, isTrap, messageOf, throwIfAborted, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
@@ -16,6 +18,8 @@ import type { Fetch } from "./models/http.js";
 import type { Call, FromHost, LoadRequest, Methods, OpenRequest, RuntimeRequest, ToHost } from "./protocol.js";
 import { StateHost } from "./states/host.js";
 import { openStore } from "./store/open.js";
+import { FlowValue, UNLIMITED } from "./streaming/flow.js";
+import { type Sink, STOPPED } from "./streaming/sink.js";
 import type { GenerationChunk } from "./types.js";
 
 /** What differs between browser, Node and tests. */
@@ -30,9 +34,16 @@ export interface HostEnvironment {
 
 export type Post = (message: FromHost, transfer?: Transferable[]) => void;
 
+/** What jobs give while they run. */
+type Given = GenerationChunk | BeamStep;
+
 /** Work that the engine has queued, and who waits for it. */
 interface Job {
-  onChunk?: ((chunk: GenerationChunk) => void) | undefined;
+  /** Of a generation, or of a beam search. */
+  sink?: Sink<Given> | undefined;
+  /** Chunks given. */
+  given: number;
+  paused: boolean;
   /** With the event that ends it. */
   end(event: EngineEvent): void;
   fail(error: unknown): void;
@@ -43,7 +54,11 @@ export class EngineHost {
   readonly #post: Post;
   readonly #jobs = new Map<number, Job>();
   /** Calls that are not answered at once. */
-  readonly #running = new Map<number, AbortController>();
+  readonly #running = new Map<number, { controller: AbortController; flow: FlowValue }>();
+  readonly #beams = new BeamHost({
+    engine: () => this.#live(),
+    run: (job, signal, sink) => this.#run(job, signal, sink as Sink<Given>),
+  });
   #states: StateHost | undefined;
   /** Opened when it is first asked: a page that does not use it pays nothing. */
   #cache: CacheHost | undefined;
@@ -63,7 +78,8 @@ export class EngineHost {
   receive(message: ToHost): void {
     if (message.type === "close") return this.close();
     try {
-      if (message.type === "cancel") this.#cancel(message.id);
+      if (message.type === "cancel") this.#running.get(message.id)?.controller.abort(message.reason === "callback" ? STOPPED : undefined);
+      else if (message.type === "flow") this.#regulate(message.id, message.allowed);
       else this.#call(message);
     } catch (error) {
       this.#fail(message.id, error);
@@ -74,7 +90,7 @@ export class EngineHost {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const controller of this.#running.values()) controller.abort();
+    for (const { controller } of this.#running.values()) controller.abort();
     this.#states?.close();
     this.#cache?.close(this.#runtime?.alive === true);
     if (this.#runtime?.alive === true) this.#engine?.free();
@@ -85,18 +101,26 @@ export class EngineHost {
   #call(call: Call): void {
     switch (call.method) {
       case "load":
-        return this.#begin(call.id, (signal) => this.#load(call.id, call.args, signal));
+        return this.#begin(call, ({ signal }) => this.#load(call.id, call.args, signal));
       case "tokenize":
         return this.#value(call.id, this.#live().encode(call.args.text, call.args.parseSpecial));
       case "detokenize":
         return this.#value(call.id, this.#live().decode(call.args.ids));
       case "generate": {
         const job = this.#live().addGeneration(call.args.prompt, call.args.options);
-        return this.#begin(call.id, (signal) => this.#generate(call.id, job, signal));
+        return this.#begin(call, (sink) => this.#generate(call.id, job, sink));
       }
+      case "beamSearch": {
+        const { prompt, options, asks } = call.args;
+        const job = this.#live().addBeamSearch(prompt, options, asks !== null);
+        return this.#begin(call, async (sink) => this.#value(call.id, await this.#beams.search(job, asks, sink)));
+      }
+      case "allowTokens":
+        this.#beams.allow(call.args);
+        return this.#value(call.id, null);
       case "logits": {
         const job = this.#live().addLogits(call.args.tokens, call.args.positions);
-        return this.#begin(call.id, (signal) => this.#logits(call.id, job, signal));
+        return this.#begin(call, ({ signal }) => this.#logits(call.id, job, signal));
       }
       case "memory":
         return this.#value(call.id, {
@@ -104,31 +128,43 @@ export class EngineHost {
           wasmBytes: (this.#runtime as Runtime).memory.buffer.byteLength,
         });
       case "open":
-        return this.#begin(call.id, (signal) => this.#open(call.id, call.args, signal));
+        return this.#begin(call, ({ signal }) => this.#open(call.id, call.args, signal));
       case "cache":
-        return this.#begin(call.id, async (signal) => {
+        return this.#begin(call, async ({ signal }) => {
           if (this.#runtime?.alive === false) this.#live();
           this.#cache ??= this.#openCache();
           const onEvent = (event: unknown) => this.#send({ type: "event", id: call.id, event });
           this.#value(call.id, await this.#cache.answer(call.args, signal, onEvent));
         });
       case "states":
-        return this.#begin(call.id, async (signal) => {
+        return this.#begin(call, async (sink) => {
           this.#live();
           if (this.#states === undefined) throw new CacherError("internal", "no model is loaded");
           const onEvent = (event: unknown) => this.#send({ type: "event", id: call.id, event });
-          this.#value(call.id, await this.#states.answer(call.args, signal, onEvent));
+          this.#value(call.id, await this.#states.answer(call.args, sink, onEvent));
         });
     }
   }
 
-  /** Runs `work`, which answers the call in its own time; a cancellation of the call aborts its signal. */
-  #begin(id: number, work: (signal: AbortSignal) => Promise<void>): void {
+  /** Runs `work`, which answers the call in its own time; a cancellation of the call aborts the sink's signal. */
+  #begin({ id, allowed }: Call, work: (sink: Sink<Given>) => Promise<void>): void {
     const controller = new AbortController();
-    this.#running.set(id, controller);
-    void work(controller.signal)
+    const flow = new FlowValue(allowed);
+    this.#running.set(id, { controller, flow });
+    const sink: Sink<Given> = {
+      give: (event) => this.#send({ type: "event", id, event }),
+      readPrompt: (prompt) => this.#send({ type: "event", id, event: { prompt } }),
+      flow,
+      signal: controller.signal,
+    };
+    void work(sink)
       .catch((error: unknown) => this.#fail(id, error))
       .finally(() => this.#running.delete(id));
+  }
+
+  #regulate(id: number, allowed: number): void {
+    const running = this.#running.get(id);
+    if (running !== undefined) running.flow.allowed = allowed;
   }
 
   /** The engine, where calling it is allowed. */
@@ -179,14 +215,14 @@ export class EngineHost {
     this.#states = new StateHost(states, {
       module: started.module,
       engine: () => this.#live(),
-      run: (job, jobSignal, onChunk) => this.#run(job, jobSignal, onChunk),
+      run: (job, jobSignal, sink) => this.#run(job, jobSignal, sink as Sink<Given> | undefined),
+      beams: this.#beams,
     });
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
 
-  async #generate(id: number, job: number, signal: AbortSignal): Promise<void> {
-    const onChunk = (event: GenerationChunk) => this.#send({ type: "event", id, event });
-    const event = await this.#run(job, signal, onChunk);
+  async #generate(id: number, job: number, sink: Sink<GenerationChunk>): Promise<void> {
+    const event = await this.#run(job, sink.signal, sink);
     if (event.type === "done") this.#value(id, event.result);
   }
 
@@ -207,21 +243,28 @@ export class EngineHost {
    * Runs a job to the event that ends it. Aborted, a job that reports chunks
    * ends with what there is by then; any other is dropped.
    */
-  #run(job: number, signal: AbortSignal, onChunk?: (chunk: GenerationChunk) => void): Promise<EngineEvent> {
+  #run(job: number, signal: AbortSignal, sink?: Sink<Given>): Promise<EngineEvent> {
+    const flow = sink?.flow ?? UNLIMITED;
     return new Promise<EngineEvent>((end, fail) => {
       const cancel = () => {
         try {
-          this.#live().cancel(job);
+          this.#live().cancel(job, signal.reason === STOPPED ? "callback" : undefined);
         } catch (error) {
           return fail(error);
         }
-        if (onChunk !== undefined) return;
+        if (sink !== undefined) return this.#wake();
         this.#jobs.delete(job);
         fail(abortError());
       };
-      const settled = () => signal.removeEventListener("abort", cancel);
+      const unfollow = flow.onchange(() => this.#hold(job));
+      const settled = () => {
+        unfollow();
+        signal.removeEventListener("abort", cancel);
+      };
       this.#jobs.set(job, {
-        onChunk,
+        sink,
+        given: 0,
+        paused: false,
         end: (event) => {
           settled();
           end(event);
@@ -233,8 +276,30 @@ export class EngineHost {
       });
       if (signal.aborted) cancel();
       else signal.addEventListener("abort", cancel, { once: true });
-      if (!this.#stepping) void this.#stepAll();
+      this.#hold(job);
+      this.#wake();
     });
+  }
+
+  /** Pauses a job that has given all that is wanted for now; lets it go on where more is. */
+  #hold(id: number): void {
+    const job = this.#jobs.get(id);
+    if (job?.sink === undefined) return;
+    const paused = job.given >= job.sink.flow.allowed;
+    if (paused === job.paused) return;
+    job.paused = paused;
+    try {
+      if (paused) return this.#live().pause(id);
+      this.#live().resume(id);
+    } catch (error) {
+      return job.fail(error);
+    }
+    this.#wake();
+  }
+
+  /** Has the steps go on, where they have stopped for want of work. */
+  #wake(): void {
+    if (!this.#stepping) void this.#stepAll();
   }
 
   async #stepAll(): Promise<void> {
@@ -258,17 +323,19 @@ export class EngineHost {
   #dispatch(event: EngineEvent): void {
     const job = this.#jobs.get(event.job);
     if (job === undefined) return;
-    if (event.type === "chunk") {
-      const { job: _, type: __, ...chunk } = event;
-      return job.onChunk?.(chunk);
+    if (event.type === "progress") {
+      const { job: _, type: _type, ...progress } = event;
+      return job.sink?.readPrompt?.(progress);
+    }
+    if (event.type === "chunk" || event.type === "beamStep") {
+      const { job: _, type: _type, ...chunk } = event;
+      job.given++;
+      job.sink?.give(chunk);
+      return this.#hold(event.job);
     }
     this.#jobs.delete(event.job);
     if (event.type === "error") job.fail(event.error);
     else job.end(event);
-  }
-
-  #cancel(id: number): void {
-    this.#running.get(id)?.abort();
   }
 
   #value(id: number, value: Methods[keyof Methods]["value"], transfer?: Transferable[]): void {

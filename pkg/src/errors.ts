@@ -125,6 +125,17 @@ export function abortError(signal?: AbortSignal): CacherError {
   return new CacherError("aborted", "the call was aborted", {}, { cause: signal?.reason });
 }
 
+/** The error of an option that is not as it must be: `range`, in words. */
+export function invalidOption(option: string, value: unknown, range: string): CacherError {
+  return new CacherError("invalid-option", `${option}: is ${inWords(value)}, must be ${range}`, { option, value, range });
+}
+
+function inWords(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
 /** Throws where `signal` is aborted already. */
 export function throwIfAborted(signal?: AbortSignal): void {
   if (signal?.aborted) throw abortError(signal);

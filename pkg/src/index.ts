@@ -6,6 +6,8 @@ export { ResponseCache, type CachedStream, type ComputeContext, type FetchCached
 export type { ExplainedGeneration, GenerationCache, WarmOptions, WarmProgress, WarmRequest } from "./cache/generation-cache.js";
 export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
+export type { GenerationBatch } from "./batch/batch.js";
+export type { BeamSearch } from "./beam/beam.js";
 export type { Generation } from "./generation.js";
 export type { ModelStoreApi } from "./model-store.js";
 export type { State } from "./states/state.js";

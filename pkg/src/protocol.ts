@@ -5,10 +5,13 @@
  * by direct call; so both ways of running share all other code.
  */
 
+import type { AllowTokens, BeamSearchRequest } from "./beam/messages.js";
+import type { BeamResult, BeamStep } from "./beam/types.js";
 import type { CacheRequestMessage, CacheSettings } from "./cache/requests.js";
 import type { ErrorData } from "./errors.js";
 import type { SourceSpec } from "./models/source.js";
 import type { StateRequest, StateSettings } from "./states/requests.js";
+import type { PromptProgress } from "./streaming/sink.js";
 import type {
   Dtype,
   EngineOptions,
@@ -54,16 +57,22 @@ export interface Loaded {
   runtime: RuntimeInfo;
 }
 
+/** What comes of a generation before its result. */
+export type GenerationEvent = GenerationChunk | { prompt: PromptProgress };
+
 /** Arguments, answer and intermediate events of every method. */
 export interface Methods {
   load: { args: LoadRequest; value: Loaded; event: LoadProgress };
   generate: {
     args: { prompt: string | Uint32Array; options: EngineOptions };
     value: GenerationResult;
-    event: GenerationChunk;
+    event: GenerationEvent;
   };
   tokenize: { args: { text: string; parseSpecial: boolean }; value: Tokens; event: never };
   detokenize: { args: { ids: Uint32Array }; value: string; event: never };
+  beamSearch: { args: BeamSearchRequest; value: BeamResult; event: BeamStep };
+  /** For a search that has not ended. */
+  allowTokens: { args: AllowTokens; value: null; event: never };
   logits: {
     args: { tokens: string | Uint32Array; positions: Int32Array | undefined };
     value: Logits;
@@ -78,11 +87,19 @@ export interface Methods {
 
 export type Method = keyof Methods;
 
-export type Call = { [M in Method]: { type: "call"; id: number; method: M; args: Methods[M]["args"] } }[Method];
+/** `allowed`: how many chunks it may give, until a message of type `flow` says otherwise. */
+export type Call = { [M in Method]: { type: "call"; id: number; method: M; args: Methods[M]["args"]; allowed: number } }[Method];
 
 export type ToHost =
   | Call
-  | { type: "cancel"; id: number }
+  /** `reason`: of a generation, what its result is to say; else that it was aborted. */
+  | { type: "cancel"; id: number; reason?: "callback" }
+  /**
+   * How many chunks a generation may have given in all from its beginning on:
+   * with `0` it is paused. What was given beyond that before the message came
+   * stays given.
+   */
+  | { type: "flow"; id: number; allowed: number }
   /** Nothing more is wanted of the host. */
   | { type: "close" };
 

@@ -6,10 +6,11 @@ import { requireKnown } from "./arguments.js";
 import { type CacheSetUp, cacheSetUp as toCacheSetUp } from "./cache/settings.js";
 import type { CacheOptions } from "./cache/types.js";
 import { Client, type ClientSettings } from "./client.js";
-import { CacherError } from "./errors.js";
+import { CacherError, invalidOption } from "./errors.js";
 import { parseSource, type SourceSpec } from "./models/source.js";
 import type { Platform } from "./platform.js";
 import type { Connection, Loaded, WasmInput } from "./protocol.js";
+import { isSeed } from "./states/arguments.js";
 import { stateSettings } from "./states/settings.js";
 import type { Dtype, LoadOptions } from "./types.js";
 import { startWorker, WorkerConnection } from "./worker-connection.js";
@@ -29,6 +30,7 @@ const OPTIONS = [
   "store",
   "states",
   "cache",
+  "seed",
 ] as const satisfies (keyof LoadOptions)[];
 
 const DTYPES = ["q8", "q5", "q4", "f32"] as const satisfies Dtype[];
@@ -57,6 +59,9 @@ export async function start(options: LoadOptions, platform: Platform): Promise<S
   requireOneOf("store", store, STORES);
   if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
     throw new CacherError("invalid-argument", `threads: must be "auto" or a whole number from 1 to ${MAX_THREADS}`);
+  }
+  if (options.seed !== undefined && !isSeed(options.seed)) {
+    throw invalidOption("seed", options.seed, "a whole number from 0 to 2^53-1, or a bigint up to 2^64-1");
   }
   const base = platform.base();
   const source = parseSource(options, base);

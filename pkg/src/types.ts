@@ -6,6 +6,7 @@
  */
 
 import type { CacheControls, CacheLabel, CacheOptions } from "./cache/types.js";
+import type { StreamOptions } from "./streaming/types.js";
 import type {
   GenerateOptions as EngineGenerateOptions,
   GenerationResult,
@@ -17,7 +18,10 @@ import type {
   StateInfo,
 } from "./wasm/cacher_wasm.js";
 
+export type * from "./batch/types.js";
+export type * from "./beam/types.js";
 export type * from "./cache/types.js";
+export type * from "./streaming/types.js";
 export type {
   Change,
   CheckpointInfo as Checkpoint,
@@ -152,6 +156,13 @@ export interface LoadOptions {
    * is none. Default: requests use it that ask for it (`cache: true`).
    */
   cache?: boolean | CacheOptions;
+  /**
+   * For generations that have no seed of their own and are not a state's: a whole
+   * number from 0 to 2^53-1, or a bigint up to 2^64-1. Equal requests then give
+   * equal texts, and count as reproducible for the response cache. Default: each
+   * has a fresh one.
+   */
+  seed?: number | bigint;
 }
 
 /** Text or token ids; every text input takes both. */
@@ -169,7 +180,7 @@ export interface TokenizeOptions extends CallOptions {
 /** Of `Cacher.models.describe`; the same as in `LoadOptions`. */
 export type DescribeOptions = Pick<LoadOptions, "model" | "modelsUrl" | "hubUrl" | "signal">;
 
-export interface GenerateOptions extends EngineOptions, CacheControls, CallOptions {}
+export interface GenerateOptions extends EngineOptions, CacheControls, StreamOptions, CallOptions {}
 
 export interface CachedGenerationResult extends GenerationResult {
   /** Where it came from. A kept answer has the timings of when it was computed. */

@@ -1,6 +1,8 @@
 /**
  * An engine that keeps the contract of the wasm module without a model: token
- * `i` of an answer is prompt length + `i`, its text `"<id> "`. What it packs is
+ * `i` of an answer is prompt length + `i`, its text `"<id> "`, its
+ * log-probability minus the seed's last digit. A step reads 32 tokens of a
+ * prompt, and the last of these steps gives the first token. What it packs is
  * a pattern of bytes, at a fixed place of a real WebAssembly memory.
  */
 
@@ -59,11 +61,11 @@ class Engine {
   }
   addGeneration(prompt, options) {
     for (const name of Object.keys(options)) {
-      if (!["maxTokens", "seed"].includes(name)) throw coded("invalid-argument", `${name}: no such option`, { name });
+      if (!["maxTokens", "seed", "logprobs"].includes(name)) throw coded("invalid-argument", `${name}: no such option`, { name });
     }
     if (prompt === "trap") throw new WebAssembly.RuntimeError("unreachable");
     const ids = typeof prompt === "string" ? [...this.encode(prompt).ids] : [...prompt];
-    this.#jobs.set(this.#next, { ids, made: [], left: options.maxTokens ?? 128, cancelled: false, trap: prompt === "trap later", fails: prompt === "fail later" });
+    this.#jobs.set(this.#next, { ids, made: [], read: 0, options, left: options.maxTokens ?? 128, cancelled: undefined, paused: false, trap: prompt === "trap later", fails: prompt === "fail later" });
     this.#log.push(`add ${this.#next}`);
     return this.#next++;
   }
@@ -77,15 +79,27 @@ class Engine {
     this.#jobs.set(this.#next, { embedding: Float32Array.of(ids.length) });
     return this.#next++;
   }
-  cancel(job) {
-    this.#log.push(`cancel ${job}`);
+  cancel(job, reason) {
+    this.#log.push(reason === undefined ? `cancel ${job}` : `cancel ${job} ${reason}`);
     const entry = this.#jobs.get(job);
     if (entry?.logits || entry?.embedding) this.#jobs.delete(job);
-    else if (entry) entry.cancelled = true;
+    else if (entry) entry.cancelled ??= reason ?? "aborted";
+  }
+  pause(job) {
+    this.#log.push(`pause ${job}`);
+    const entry = this.#jobs.get(job);
+    if (entry) entry.paused = true;
+  }
+  resume(job) {
+    this.#log.push(`resume ${job}`);
+    const entry = this.#jobs.get(job);
+    if (entry) entry.paused = false;
   }
   step() {
     const events = [];
+    this.#log.push("step");
     for (const [job, entry] of this.#jobs) {
+      if (entry.paused && !entry.cancelled) continue;
       if (entry.logits) {
         this.#jobs.delete(job);
         const rows = entry.logits.length;
@@ -100,27 +114,44 @@ class Engine {
         this.#jobs.delete(job);
         events.push({ job, type: "done", result: resultOf(entry) });
       } else {
+        const total = entry.ids.length;
+        if (entry.made.length === 0) {
+          entry.read = Math.min(total, entry.read + 32);
+          events.push({ job, type: "progress", done: entry.read, cached: 0, total, maxTokens: entry.options.maxTokens ?? 128 });
+          if (entry.read < total) continue;
+        }
         if (entry.trap && entry.made.length === 2) throw new WebAssembly.RuntimeError("unreachable");
         const id = entry.ids.length + entry.made.length;
         entry.made.push(id);
         entry.left--;
         this.#log.push(`token ${job}`);
-        events.push({ job, type: "chunk", text: `${id} `, tokens: [id] });
+        const told = entry.options.logprobs === undefined ? {} : { logprobs: [logprobOf(id, entry)] };
+        events.push({ job, type: "chunk", text: `${id} `, tokens: [id], ...told });
+        if (entry.left === 0) {
+          this.#jobs.delete(job);
+          events.push({ job, type: "done", result: resultOf(entry) });
+        }
       }
     }
     return events;
   }
   busy() {
-    return this.#jobs.size > 0;
+    return [...this.#jobs.values()].some(({ paused, cancelled }) => !paused || cancelled);
   }
   free() {
     this.#log.push("free engine");
   }
 }
 
-function resultOf({ ids, made, cancelled }) {
+function logprobOf(id, { options: { seed = 1 } }) {
+  return { id, logprob: -Number(BigInt(seed) % 10n), alternatives: [] };
+}
+
+function resultOf(entry) {
+  const { ids, made, cancelled, options } = entry;
+  const logprobs = options.logprobs === undefined ? null : made.map((id) => logprobOf(id, entry));
   return { text: made.map((id) => `${id} `).join(""), tokens: made, promptTokens: ids,
-    finishReason: cancelled ? "aborted" : "length", matched: null, seed: 1,
+    finishReason: cancelled ?? "length", matched: null, logprobs, seed: options.seed ?? 1,
     usage: { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: made.length, totalTokens: ids.length + made.length, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 } };
 }

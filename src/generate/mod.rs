@@ -1,6 +1,7 @@
 //! From logits to text: processors, sampling, stop strings, and the scheduler
 //! that runs everything that is being computed.
 
+pub mod beam;
 pub mod comparison;
 pub mod constraint;
 pub mod embedding;
@@ -11,6 +12,7 @@ pub mod lookup;
 pub mod mirostat;
 pub mod options;
 pub mod processors;
+pub mod progress;
 pub mod reading;
 pub mod recording;
 pub mod request;

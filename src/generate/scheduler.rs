@@ -3,16 +3,19 @@
 //! [`Scheduler::step`] runs the model once for all active jobs: a chunk of the
 //! prompt for those that begin, one token for those that write. It returns
 //! after that one pass, so whoever drives it can let other work in between;
-//! a cancellation takes effect at the next step. Jobs do not influence each
-//! other's results.
+//! a cancellation takes effect at the next step. A job that is paused is left
+//! out of the steps and keeps all it has. Jobs do not influence each other's
+//! results.
 
 use super::GenerateOptions;
+use super::beam::{Allowed, BeamOptions, BeamResult, BeamSearch, BeamStep};
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
 use super::generation::{
     Continuation, FinishReason, Generation, GenerationChunk, GenerationResult, Input,
 };
 use super::logits::{Logits, LogitsRun};
+use super::progress::PromptProgress;
 use super::reading::{Reading, ReadingResult};
 use super::rng::RngState;
 use crate::error::{Error, Result};
@@ -32,6 +35,10 @@ pub enum Event {
     Done(GenerationResult),
     /// A continuation's job has ended.
     Continued(Box<GenerationResult>, Continuation),
+    /// What a step of a beam search has tried.
+    BeamStep(BeamStep),
+    /// The job has ended.
+    BeamDone(Box<BeamResult>),
     /// The job has ended.
     Logits(Logits),
     /// The job has ended.
@@ -48,6 +55,7 @@ enum Work {
     Generation(Box<Generation>),
     /// A generation whose end tells how to go on from it.
     Continuation(Box<Generation>),
+    Beams(Box<BeamSearch>),
     Logits(LogitsRun),
     Reading(Reading),
     Comparison(Box<Comparison>),
@@ -59,6 +67,8 @@ struct Job {
     /// What the chains of its KV blocks begin with; `None` where they are its
     /// own alone. A comparison has two.
     roots: Option<[BlockName; 2]>,
+    /// Since when it is left out of the steps.
+    paused: Option<f64>,
 }
 
 /// Bytes of KV blocks that are kept for texts to come, if nothing else is said:
@@ -82,6 +92,8 @@ pub struct Scheduler {
     mean: Option<Rc<[f64]>>,
     /// Events for the next step to tell.
     pending: Vec<(JobId, Event)>,
+    /// Of the last step.
+    prompt_progress: Vec<(JobId, PromptProgress)>,
     next: JobId,
 }
 
@@ -96,6 +108,7 @@ impl Scheduler {
             jobs: BTreeMap::new(),
             mean: None,
             pending: Vec::new(),
+            prompt_progress: Vec::new(),
             next: 1,
         }
     }
@@ -185,6 +198,37 @@ impl Scheduler {
         }
     }
 
+    /// Begins a beam search; see [`BeamSearch::new`]. `from` are a state's: what
+    /// its KV blocks are named after, and its random numbers.
+    pub fn add_beam_search(
+        &mut self,
+        prompt: Input,
+        from: Option<(BlockName, RngState)>,
+        options: &BeamOptions,
+        generation: &GenerateOptions,
+    ) -> Result<JobId> {
+        let search = BeamSearch::new(
+            self.model.as_ref(),
+            self.tokenizer.clone(),
+            prompt,
+            options,
+            generation,
+            from.map(|(_, rng)| rng),
+            (self.clock)(),
+        )?;
+        let roots = from.map_or_else(|| self.plain_roots(), |(root, _)| Some([root; 2]));
+        let roots = roots.filter(|_| generation.cache_prompt);
+        Ok(self.add(Work::Beams(Box::new(search)), roots))
+    }
+
+    /// Says what the beams of a search may go on with. Where the job is none or
+    /// has ended, nothing happens.
+    pub fn allow(&mut self, id: JobId, allowed: Allowed) {
+        if let Some(Work::Beams(search)) = self.jobs.get_mut(&id).map(|job| &mut job.work) {
+            search.set_allowed(allowed);
+        }
+    }
+
     /// Begins the computation of logits; see [`LogitsRun::new`].
     pub fn add_logits(&mut self, input: Input, positions: Option<&[i32]>) -> Result<JobId> {
         let tokenizer = self.tokenizer.as_deref();
@@ -232,14 +276,25 @@ impl Scheduler {
         self.model.is_exact().then_some([self.root; 2])
     }
 
-    /// Ends a job: a generation reports what it has at the next step, logits
-    /// are dropped. Unknown jobs may have ended already and are no error.
+    /// Ends a job as its caller's abort does.
     pub fn cancel(&mut self, id: JobId) {
+        self.end(id, FinishReason::Aborted);
+    }
+
+    /// Ends a job: a generation reports what it has at the next step, with
+    /// `reason`; logits are dropped. Unknown jobs may have ended already and are
+    /// no error.
+    pub fn end(&mut self, id: JobId, reason: FinishReason) {
         match self.jobs.get_mut(&id).map(|job| &mut job.work) {
             Some(Work::Generation(generation) | Work::Continuation(generation)) => {
-                let held_back = generation.abort(FinishReason::Aborted);
+                let held_back = generation.abort(reason);
                 self.pending
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
+            }
+            Some(Work::Beams(search)) => {
+                let last = search.abort(&FinishReason::Aborted.into());
+                self.pending
+                    .extend(last.map(|step| (id, Event::BeamStep(step))));
             }
             Some(_) => {
                 if let Some(job) = self.jobs.remove(&id) {
@@ -250,22 +305,47 @@ impl Scheduler {
         }
     }
 
-    /// True while a job is left.
-    pub fn is_busy(&self) -> bool {
-        !self.jobs.is_empty()
+    /// Leaves a job out of the steps to come.
+    pub fn pause(&mut self, id: JobId) {
+        let now = (self.clock)();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.paused.get_or_insert(now);
+        }
     }
 
-    /// Runs one step of every job and tells what is new, by job.
+    /// Has a job that is paused go on. The time in between is not its own.
+    pub fn resume(&mut self, id: JobId) {
+        let now = (self.clock)();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.go_on(now);
+        }
+    }
+
+    /// True while there is something to do: a job that is not paused, or one
+    /// whose end has not been told.
+    pub fn is_busy(&self) -> bool {
+        !self.pending.is_empty() || self.jobs.values().any(Job::is_due)
+    }
+
+    /// Which generations read a piece of their prompts in the last step, and how
+    /// far they are; it comes before the step's events.
+    pub fn prompt_progress(&self) -> &[(JobId, PromptProgress)] {
+        &self.prompt_progress
+    }
+
+    /// Runs one step of every job that is not paused and tells what is new, by job.
     pub fn step(&mut self) -> Vec<(JobId, Event)> {
         let mut events = std::mem::take(&mut self.pending);
+        self.prompt_progress.clear();
         self.collect_finished(&mut events);
         let mut ids = Vec::new();
         let mut batch = Vec::new();
         let mut taps = Taps::default();
-        for (&id, job) in &mut self.jobs {
-            ids.push(id);
+        for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| job.is_due()) {
             taps.hidden_states |= matches!(job.work, Work::Embedding(_));
-            batch.push(job.work.rows());
+            let before = batch.len();
+            job.work.rows(&mut batch);
+            ids.push((id, batch.len() - before));
         }
         if batch.is_empty() {
             return events;
@@ -275,13 +355,22 @@ impl Scheduler {
         let now = (self.clock)();
         match outputs {
             Ok(outputs) => {
-                for ((id, output), count) in ids.into_iter().zip(outputs).zip(counts) {
+                let mut outputs = outputs.into_iter().zip(counts);
+                for (id, rows) in ids {
+                    let own = outputs.by_ref().take(rows).collect();
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
-                    match job.work.accept(output, count, now) {
+                    if let Some(progress) = job.work.prompt_progress() {
+                        self.prompt_progress.push((id, progress));
+                        if progress.done == progress.total {
+                            // Now, so that what begins alike need not wait for its end.
+                            job.keep_known(&mut self.blocks);
+                        }
+                    }
+                    match job.work.accept(own, now) {
                         Ok(None) => {}
-                        Ok(Some(chunk)) => events.push((id, Event::Chunk(chunk))),
+                        Ok(Some(event)) => events.push((id, event)),
                         Err(error) => {
                             self.jobs.remove(&id);
                             events.push((id, Event::Failed(error)));
@@ -292,8 +381,8 @@ impl Scheduler {
             // What a caller may get wrong was refused when the job was added;
             // this is a fault, and it is nobody's in particular.
             Err(error) => {
-                self.jobs.clear();
-                events.extend(ids.into_iter().map(|id| (id, Event::Failed(error.clone()))));
+                let jobs = std::mem::take(&mut self.jobs).into_keys();
+                events.extend(jobs.map(|id| (id, Event::Failed(error.clone()))));
             }
         }
         self.collect_finished(&mut events);
@@ -303,7 +392,11 @@ impl Scheduler {
     fn add(&mut self, work: Work, roots: Option<[BlockName; 2]>) -> JobId {
         let id = self.next;
         self.next += 1;
-        let mut job = Job { work, roots };
+        let mut job = Job {
+            work,
+            roots,
+            paused: None,
+        };
         job.take_known(&mut self.blocks);
         self.jobs.insert(id, job);
         id
@@ -314,7 +407,8 @@ impl Scheduler {
         let finished = self.jobs.iter().filter(|(_, job)| job.work.is_finished());
         let ids: Vec<JobId> = finished.map(|(&id, _)| id).collect();
         for id in ids {
-            if let Some(job) = self.jobs.remove(&id) {
+            if let Some(mut job) = self.jobs.remove(&id) {
+                job.go_on(now);
                 job.keep_known(&mut self.blocks);
                 if let Work::Embedding(embedding) = &job.work {
                     self.mean = embedding.mean();
@@ -326,10 +420,26 @@ impl Scheduler {
 }
 
 impl Job {
+    fn is_due(&self) -> bool {
+        self.paused.is_none() || self.work.is_finished()
+    }
+
+    fn go_on(&mut self, now: f64) {
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        match &mut self.work {
+            Work::Generation(job) | Work::Continuation(job) => job.pass_over(now - since),
+            Work::Beams(search) => search.pass_over(now - since),
+            _ => {}
+        }
+    }
+
     fn take_known(&mut self, blocks: &mut BlockTable) {
         let Some(roots) = self.roots else { return };
         match &mut self.work {
             Work::Generation(job) | Work::Continuation(job) => job.take_known(blocks, roots[0]),
+            Work::Beams(search) => search.take_known(blocks, roots[0]),
             Work::Logits(run) => run.take_known(blocks, roots[0]),
             Work::Reading(reading) => reading.take_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.take_known(blocks, roots),
@@ -342,6 +452,7 @@ impl Job {
         let Some(roots) = self.roots else { return };
         match &self.work {
             Work::Generation(job) | Work::Continuation(job) => job.keep_known(blocks, roots[0]),
+            Work::Beams(search) => search.keep_known(blocks, roots[0]),
             Work::Logits(run) => run.keep_known(blocks, roots[0]),
             Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
@@ -351,26 +462,39 @@ impl Job {
 }
 
 impl Work {
-    fn rows(&mut self) -> Rows<'_> {
-        match self {
-            Self::Generation(job) | Self::Continuation(job) => job.rows(),
+    /// Puts what it wants run into the batch: the rows of one sequence or of
+    /// several.
+    fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
+        batch.push(match self {
+            Self::Generation(job) | Self::Continuation(job) => return job.rows(batch),
+            Self::Beams(search) => return search.rows(batch),
             Self::Logits(run) => run.rows(),
             Self::Reading(reading) => reading.rows(),
             Self::Comparison(comparison) => comparison.rows(),
             Self::Embedding(embedding) => embedding.rows(),
-        }
+        });
     }
 
-    fn accept(
-        &mut self,
-        output: Output,
-        count: usize,
-        now: f64,
-    ) -> Result<Option<GenerationChunk>> {
+    /// Takes what came of its rows, each sequence's with how many were run.
+    fn accept(&mut self, mut outputs: Vec<(Output, usize)>, now: f64) -> Result<Option<Event>> {
+        let logits = |outputs: Vec<(Output, usize)>| {
+            let logits = outputs.into_iter().map(|(output, _)| output.logits);
+            logits.collect::<Vec<_>>()
+        };
         match self {
             Self::Generation(job) | Self::Continuation(job) => {
-                return job.accept(output.logits, now);
+                return Ok(job.accept(logits(outputs), now)?.map(Event::Chunk));
             }
+            Self::Beams(search) => {
+                return Ok(search.accept(logits(outputs), now)?.map(Event::BeamStep));
+            }
+            _ => {}
+        }
+        let Some((output, count)) = outputs.pop() else {
+            return Ok(None);
+        };
+        match self {
+            Self::Generation(_) | Self::Continuation(_) | Self::Beams(_) => {}
             Self::Logits(run) => run.accept(&output.logits, count),
             Self::Reading(reading) => reading.accept(&output.logits, count),
             Self::Comparison(comparison) => comparison.accept(&output.logits, count),
@@ -379,9 +503,19 @@ impl Work {
         Ok(None)
     }
 
+    /// How far a step has come in a generation's prompt, before what it gave is
+    /// accepted; `None` where it was past it.
+    fn prompt_progress(&self) -> Option<PromptProgress> {
+        match self {
+            Self::Generation(job) | Self::Continuation(job) => job.prompt_progress(),
+            _ => None,
+        }
+    }
+
     fn is_finished(&self) -> bool {
         match self {
             Self::Generation(job) | Self::Continuation(job) => job.is_finished(),
+            Self::Beams(search) => search.is_finished(),
             Self::Logits(run) => run.is_finished(),
             Self::Reading(reading) => reading.is_finished(),
             Self::Comparison(comparison) => comparison.is_finished(),
@@ -400,6 +534,10 @@ impl Work {
                     Ok(result) => Event::Continued(Box::new(result), continuation),
                     Err(error) => Event::Failed(error),
                 },
+                Err(error) => Event::Failed(error),
+            },
+            Self::Beams(search) => match search.result(now) {
+                Ok(result) => Event::BeamDone(Box::new(result)),
                 Err(error) => Event::Failed(error),
             },
             Self::Logits(run) => Event::Logits(run.result()),

@@ -504,3 +504,151 @@ fn a_character_before_a_stop_string_stays_whole_in_what_goes_on() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A generation of a prompt of two pieces, after `steps` steps.
+fn begun(scheduler: &mut Scheduler, steps: usize) -> JobId {
+    let prompt = Input::Text("A".repeat(PREFILL_CHUNK + 1));
+    let id = scheduler.add_generation(prompt, &greedy(5)).unwrap();
+    for _ in 0..steps {
+        scheduler.step();
+    }
+    id
+}
+
+#[test]
+fn a_paused_job_waits_and_then_goes_on_as_if_nothing_had_been() {
+    for steps in 0..6 {
+        let mut scheduler = scheduler();
+        let id = begun(&mut scheduler, steps);
+        let other = scheduler
+            .add_generation(Input::Text("M".into()), &greedy(9))
+            .unwrap();
+        scheduler.pause(id);
+        scheduler.pause(id);
+        let ends = drain(&mut scheduler);
+        assert!(!ends.contains_key(&id), "after {steps} steps");
+        assert!(matches!(&ends[&other].1, Event::Done(result) if result.text == "NOPQRSTUV"));
+        assert!(scheduler.step().is_empty(), "there is nothing to do");
+        scheduler.resume(id);
+        assert!(scheduler.is_busy());
+        let ends = drain(&mut scheduler);
+        assert!(matches!(&ends[&id].1, Event::Done(result) if result.text == "BCDEF"));
+    }
+}
+
+#[test]
+fn a_paused_job_can_be_ended() {
+    for reason in [FinishReason::Aborted, FinishReason::Callback] {
+        for steps in 0..5 {
+            let mut scheduler = scheduler();
+            let id = begun(&mut scheduler, steps);
+            scheduler.pause(id);
+            assert!(!scheduler.is_busy());
+            scheduler.end(id, reason);
+            assert!(scheduler.is_busy(), "its end has not been told");
+            let ends = drain(&mut scheduler);
+            let Event::Done(result) = &ends[&id].1 else {
+                panic!("no result");
+            };
+            assert_eq!(result.finish_reason, reason);
+            assert_eq!(result.text, "BCD"[..usize::saturating_sub(steps, 1)]);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_a_pause_is_not_the_jobs() {
+    thread_local!(static NOW: std::cell::Cell<f64> = const { std::cell::Cell::new(0.0) });
+    let clock = || NOW.replace(NOW.get() + 1.0);
+    let times = |paused_after: &[usize]| {
+        NOW.set(0.0);
+        let mut scheduler = Scheduler::new(Rc::new(Counting::new()), Some(tokenizer()), clock);
+        let id = begun(&mut scheduler, 0);
+        for step in 0.. {
+            if paused_after.contains(&step) {
+                scheduler.pause(id);
+                NOW.set(NOW.get() + 1000.0);
+                scheduler.resume(id);
+            }
+            for (_, event) in scheduler.step() {
+                if let Event::Done(result) = event {
+                    return (result.timings.prefill_ms, result.timings.decode_ms);
+                }
+            }
+        }
+        unreachable!()
+    };
+    let (prefill, decode) = times(&[]);
+    let (paused_prefill, paused_decode) = times(&[0, 1, 3, 4]);
+    assert!(paused_prefill - prefill < 20.0, "{paused_prefill}");
+    assert!(paused_decode - decode < 20.0, "{paused_decode}");
+}
+
+#[test]
+fn the_reading_of_a_prompt_is_told_piece_by_piece() {
+    let mut scheduler = scheduler();
+    let prompt = Input::Text("A".repeat(2 * PREFILL_CHUNK + 6));
+    let id = scheduler.add_generation(prompt, &greedy(7)).unwrap();
+    let mut told = Vec::new();
+    while scheduler.is_busy() {
+        scheduler.step();
+        told.extend_from_slice(scheduler.prompt_progress());
+    }
+    let progress = |done| PromptProgress {
+        done,
+        cached: 0,
+        total: 70,
+        max_tokens: 7,
+    };
+    assert_eq!(told, [32, 64, 70].map(|done| (id, progress(done))));
+}
+
+#[test]
+fn a_prompt_that_has_been_read_is_there_for_others_before_its_text_ends() {
+    let mut scheduler = scheduler();
+    let prompt = || Input::Text("A".repeat(2 * PREFILL_CHUNK + 6));
+    scheduler.add_generation(prompt(), &greedy(7)).unwrap();
+    for _ in 0..3 {
+        scheduler.step();
+    }
+    let second = scheduler.add_generation(prompt(), &greedy(7)).unwrap();
+    scheduler.step();
+    let [(id, progress)] = scheduler.prompt_progress() else {
+        panic!("one reads its prompt");
+    };
+    assert_eq!((*id, progress.cached, progress.done), (second, 69, 70));
+    let ends = drain(&mut scheduler);
+    assert!(
+        ends.values()
+            .all(|(_, end)| matches!(end, Event::Done(r) if r.text == "BCDEFGH"))
+    );
+}
+
+#[test]
+fn a_fault_of_the_model_ends_paused_jobs_too() {
+    struct Faulty(Counting);
+    impl Model for Faulty {
+        fn is_exact(&self) -> bool {
+            true
+        }
+        fn kv_format(&self) -> KvFormat {
+            self.0.kv_format()
+        }
+        fn config(&self) -> &Config {
+            self.0.config()
+        }
+        fn weight_bytes(&self) -> u64 {
+            0
+        }
+        fn forward(&self, _: &mut [Rows], _: Taps) -> Result<Vec<Output>> {
+            Err(Error::Internal("a fault".into()))
+        }
+    }
+    let mut scheduler = Scheduler::new(Rc::new(Faulty(Counting::new())), Some(tokenizer()), || 0.0);
+    let paused = begun(&mut scheduler, 0);
+    begun(&mut scheduler, 0);
+    scheduler.pause(paused);
+    let ends = drain(&mut scheduler);
+    assert_eq!(ends.len(), 2);
+    assert!(matches!(ends[&paused].1, Event::Failed(_)));
+}

@@ -1,11 +1,11 @@
 //! A loaded model and its jobs.
 
-use super::errors;
 use super::states::StateJobs;
+use super::{beam, errors};
 use crate::engine::packed_file;
 use crate::error::Error;
 use crate::generate::options::{unknown_option, unreadable_option};
-use crate::generate::{Event, GenerateOptions, Input, JobId, Scheduler};
+use crate::generate::{Event, FinishReason, GenerateOptions, Input, JobId, Scheduler};
 use crate::model::{Dtype, TokenizerLists};
 use serde::Serialize;
 use serde_wasm_bindgen::Serializer;
@@ -28,12 +28,14 @@ pub fn milliseconds() -> f64 {
 const TYPES: &str = r#"
 /** What `Engine.step` tells. Of states it tells in JSON. */
 export type EngineEvent =
+  | { job: number; type: "progress"; done: number; cached: number; total: number; maxTokens: number }
   | ({ job: number; type: "chunk" } & GenerationChunk)
   | { job: number; type: "done"; result: GenerationResult }
   | { job: number; type: "continued"; result: GenerationResult; state: string }
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "embedding"; data: Float32Array }
+  | BeamEvent
   | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
 
 /** Token ids and their places in the text. */
@@ -52,6 +54,8 @@ extern "C" {
     pub type JsEncoding;
     #[wasm_bindgen(typescript_type = "string | Uint32Array")]
     pub type JsInput;
+    #[wasm_bindgen(typescript_type = "\"callback\" | undefined")]
+    pub type CancelReason;
     #[wasm_bindgen(typescript_type = "Partial<GenerateOptions>")]
     pub type JsGenerateOptions;
 }
@@ -227,12 +231,27 @@ impl Engine {
         self.scheduler.add_embedding(input(prompt)?, parse_special)
     }
 
-    /// Ends a job: a generation's next event is its end, any other is dropped.
-    pub fn cancel(&mut self, job: JobId) {
-        self.scheduler.cancel(job);
+    /// Ends a job: a generation's next event is its end, with `reason`, or else
+    /// `"aborted"`; any other is dropped.
+    pub fn cancel(&mut self, job: JobId, reason: CancelReason) {
+        let reason = match JsValue::from(reason).as_string().as_deref() {
+            Some("callback") => FinishReason::Callback,
+            _ => FinishReason::Aborted,
+        };
+        self.scheduler.end(job, reason);
     }
 
-    /// True while a job is left.
+    /// Leaves a job out of the steps to come.
+    pub fn pause(&mut self, job: JobId) {
+        self.scheduler.pause(job);
+    }
+
+    /// Has a job that is paused go on.
+    pub fn resume(&mut self, job: JobId) {
+        self.scheduler.resume(job);
+    }
+
+    /// True while there is a job that is not paused.
     pub fn busy(&self) -> bool {
         self.scheduler.is_busy()
     }
@@ -240,7 +259,14 @@ impl Engine {
     /// Runs one step of every job.
     pub fn step(&mut self) -> Result<EngineEvents, Error> {
         let events = js_sys::Array::new();
-        for (job, event) in self.scheduler.step() {
+        let told = self.scheduler.step();
+        for (job, progress) in self.scheduler.prompt_progress() {
+            let event = to_value(progress)?;
+            errors::set(&event, "type", &"progress".into());
+            errors::set(&event, "job", &(*job).into());
+            events.push(&event);
+        }
+        for (job, event) in told {
             let event = match event {
                 Event::Continued(result, continuation) => {
                     self.continued(job, &result, continuation)?
@@ -258,11 +284,9 @@ impl Engine {
 fn event_object(event: Event) -> Result<JsValue, Error> {
     let (kind, object) = match event {
         Event::Chunk(chunk) => ("chunk", to_value(&chunk)?),
-        Event::Done(result) => {
-            let object = JsValue::from(js_sys::Object::new());
-            errors::set(&object, "result", &to_value(&result)?);
-            ("done", object)
-        }
+        Event::Done(result) => ("done", event_of("result", &to_value(&result)?)),
+        Event::BeamStep(step) => beam::step_event(&step)?,
+        Event::BeamDone(result) => beam::done_event(&result)?,
         Event::Logits(logits) => {
             let object = JsValue::from(js_sys::Object::new());
             let data = js_sys::Float32Array::from(&logits.data[..]);
@@ -290,11 +314,16 @@ fn event_object(event: Event) -> Result<JsValue, Error> {
     Ok(object)
 }
 
+/// An event with one thing in it.
+pub(super) fn event_of(name: &str, value: &JsValue) -> JsValue {
+    let object = JsValue::from(js_sys::Object::new());
+    errors::set(&object, name, value);
+    object
+}
+
 /// The event of a job that failed.
 pub(super) fn failed(error: &Error) -> (&'static str, JsValue) {
-    let object = JsValue::from(js_sys::Object::new());
-    errors::set(&object, "error", &errors::to_js(error));
-    ("error", object)
+    ("error", event_of("error", &errors::to_js(error)))
 }
 
 pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Error> {

@@ -5,6 +5,7 @@
 
 import { type CallSettings, type Client, untilAborted } from "../client.js";
 import { CacherError, toCacherError } from "../errors.js";
+import type { Sink } from "../streaming/sink.js";
 import { type Compute, Flight } from "./flight.js";
 import type { Answer, AskMode, CacheRequestMessage, CacheRequestName, CacheRequests, Content, Outcome, Subject } from "./requests.js";
 import type { Controls } from "./settings.js";
@@ -38,7 +39,7 @@ export interface Work<Part, Result> {
   /** What to keep of a result. Error: `not-cacheable`. */
   keep(result: Result, flight: Flight<Part, Result>): Outcome;
   /** The result from what was found. */
-  give(content: Content, onPart: (part: Part) => void, signal: AbortSignal): Promise<Result>;
+  give(content: Content, sink: Sink<Part>): Promise<Result>;
   /** Whether equal requests may have the very result; else each waits, and is then given what was kept. */
   shareable: boolean;
   /** How it is computed anew in the background, given what was found. Default: as ever. */
@@ -67,13 +68,13 @@ export class Answers {
   async answer<Part, Result>(
     work: Work<Part, Result>,
     controls: Controls,
-    onPart: (part: Part) => void,
-    signal: AbortSignal,
+    sink: Sink<Part>,
   ): Promise<Answered<Result>> {
+    const { signal } = sink;
     let { mode } = controls;
     let refused = false;
     for (;;) {
-      if (mode === null) return { result: await work.compute(onPart, signal), label: computedLabel(null) };
+      if (mode === null) return { result: await work.compute(sink), label: computedLabel(null) };
       const { subject } = work;
       const answer = await this.#ask(subject, mode, signal);
       switch (answer.status) {
@@ -84,7 +85,7 @@ export class Answers {
           const { label, content, refresh } = answer;
           if (refresh !== null) this.#lead(work.renewal?.(content) ?? work, label.key!, refresh, controls, true);
           try {
-            return { result: await work.give(content, onPart, signal), label };
+            return { result: await work.give(content, sink), label };
           } catch (error) {
             // A state that has moved on since, or a record that is none after all.
             if (toCacherError(error).code !== "invalid-cache-record") throw error;
@@ -97,21 +98,22 @@ export class Answers {
         }
         case "lead": {
           const flight = this.#lead(work, answer.key, answer.lease, controls, false);
-          return { result: await flight.join(onPart, signal), label: computedLabel(answer.key) };
+          return { result: await flight.join(sink), label: computedLabel(answer.key) };
         }
         case "join": {
           const led = this.#flights.get(answer.key);
           if (led !== undefined && led.shareable && work.shareable && !led.flight.ending) {
             void this.#line.ask("count", { what: "shared", reason: "" }).catch(() => undefined);
-            const result = await (led.flight as unknown as Flight<Part, Result>).join(onPart, signal);
+            const result = await (led.flight as unknown as Flight<Part, Result>).join(sink);
             return { result, label: { ...computedLabel(answer.key), shared: true } };
           }
           // Its lease is being settled, for which other work may have to get in.
           if (led === undefined) await new Promise((resolve) => setTimeout(resolve, SETTLING_MS));
-          await led?.flight.result.catch((error: unknown) => {
+          const ended = led?.flight.result.catch((error: unknown) => {
             // Errors are everybody's; an abort is only its own.
             if (toCacherError(error).code !== "aborted") throw error;
           });
+          await Promise.race([ended, led?.flight.stalled]);
           if (mode === "refresh") mode = "on";
         }
       }
@@ -140,14 +142,19 @@ export class Answers {
     const flight = new Flight(work.compute, background);
     const led = { flight: flight as unknown as Flight<never, unknown>, shareable: work.shareable };
     this.#flights.set(key, led);
-    const settle = (outcome: Outcome) => {
+    let settled = false;
+    const settle = async (outcome: Outcome) => {
+      if (settled) return;
+      settled = true;
       if (this.#flights.get(key) === led) this.#flights.delete(key);
-      return this.#line.ask("settle", { lease, outcome, keeping: { ttlMs, tags, costMs: flight.elapsedMs } });
+      await this.#line.ask("settle", { lease, outcome, keeping: { ttlMs, tags, costMs: flight.elapsedMs } });
     };
     flight.result
       .then((result) => settle(this.#toKeep(work, result, flight)), (error: unknown) => settle(failed(error)))
       // Without a host there is nothing to settle.
       .catch(() => undefined);
+    // Whoever holds it up, or has paused it, holds up nobody else: it goes on, and is not kept.
+    flight.stalled.then(() => settle({ type: "dropped" })).catch(() => undefined);
     return flight;
   }
 

@@ -8,7 +8,9 @@ import { CacherError } from "../errors.js";
 import type { Platform } from "../platform.js";
 import { browserPlatform } from "../platform.js";
 import { requireKinds } from "../states/arguments.js";
-import { Streaming } from "../streaming.js";
+import { roomAfter, UNLIMITED } from "../streaming/flow.js";
+import type { Sink } from "../streaming/sink.js";
+import { Streaming } from "../streaming/streaming.js";
 import { openClient, type OpenOptions } from "../start.js";
 import { Answers, CacheLine, requireContent, type Work } from "./answers.js";
 import { fromKept, requestJson, toKept } from "./json-value.js";
@@ -127,12 +129,12 @@ export class ResponseCache {
     const { signal = NEVER, ...controls } = options;
     const work: Work<never, T> = {
       subject: { kind: "value", json: requestJson(request), stream: false },
-      compute: (_, abort) => untilAborted(async () => compute({ signal: abort }), abort),
+      compute: ({ signal: abort }) => untilAborted(async () => compute({ signal: abort }), abort),
       keep: (value) => ({ type: "value", value: toKept(value), source: null }),
       give: async (content) => fromKept(requireContent(content, "value").value) as T,
       shareable: true,
     };
-    const { result, label } = await this.answers.answer(work, readControls(controls, "on"), () => undefined, signal);
+    const { result, label } = await this.answers.answer(work, readControls(controls, "on"), { give: () => undefined, flow: UNLIMITED, signal });
     return { value: result, cache: label };
   }
 
@@ -142,12 +144,13 @@ export class ResponseCache {
     const { signal, ...rest } = options;
     const controls = readControls(rest, "on");
     const json = requestJson(request);
-    return new Streaming(async (onPart, abort) => {
+    const start = async (sink: Sink<Part>) => {
       const work: Work<Part, Part[]> = {
         subject: { kind: "value", json, stream: true },
-        compute: async (give, stop) => {
+        compute: async ({ give, flow, signal: stop }) => {
           const parts: Part[] = [];
           for await (const part of compute({ signal: stop })) {
+            if (!stop.aborted) await roomAfter(parts.length, flow, stop).catch(() => undefined);
             if (stop.aborted) break;
             parts.push(part);
             give(part);
@@ -155,16 +158,17 @@ export class ResponseCache {
           return parts;
         },
         keep: (parts, flight) => ({ type: "value", value: toKept({ parts, times: flight.parts.map(({ ms }) => ms) }), source: null }),
-        give: async (content, give, stop) => {
+        give: async (content, reader) => {
           const { parts, times } = requireStream<Part>(fromKept(requireContent(content, "value").value));
-          await pace(parts, controls.paced ? times : [], give, stop);
+          await pace(parts, controls.paced ? times : [], reader);
           return parts;
         },
         shareable: true,
       };
-      const { result, label } = await this.answers.answer(work, controls, onPart, abort);
+      const { result, label } = await this.answers.answer(work, controls, sink);
       return { parts: result, cache: label };
-    }, signal);
+    };
+    return new Streaming(start, { signal });
   }
 
   /** A function that answers like `fn`, from the cache where it can. `name` or `key` must be given. */

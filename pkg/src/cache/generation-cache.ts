@@ -5,11 +5,13 @@
 
 import { requireKnown, toInput } from "../arguments.js";
 import type { Client } from "../client.js";
-import { CacherError, throwIfAborted, toCacherError } from "../errors.js";
-import { abortedResult, type Generation } from "../generation.js";
+import { CacherError, invalidOption, throwIfAborted, toCacherError } from "../errors.js";
+import { abortedResult, cutResult, Generation } from "../generation.js";
+import type { GenerationEvent } from "../protocol.js";
 import { requireKinds } from "../states/arguments.js";
-import { Streaming } from "../streaming.js";
-import type { CachedGenerationResult, EngineOptions, GenerateOptions, GenerationChunk, GenerationResult, Input, StateGenerationResult } from "../types.js";
+import { UNLIMITED } from "../streaming/flow.js";
+import { type Sink, STOPPED } from "../streaming/sink.js";
+import type { CachedGenerationResult, EngineOptions, FinishReason, GenerateOptions, GenerationChunk, GenerationResult, Input, StateGenerationResult } from "../types.js";
 import { type Answered, computedLabel, requireContent, type Work } from "./answers.js";
 import { ResponseCache } from "./cache.js";
 import type { Flight } from "./flight.js";
@@ -53,7 +55,7 @@ export interface StateGeneration {
   id: string;
   options: GenerateOptions;
   /** Computes it, or writes on with what was kept. */
-  run(options: GenerateOptions, kept: Kept | null, onChunk: (chunk: GenerationChunk) => void, signal: AbortSignal): Promise<Omit<StateGenerationResult, "cache">>;
+  run(options: EngineOptions, kept: Kept | null, sink: Sink<GenerationChunk>): Promise<Omit<StateGenerationResult, "cache">>;
 }
 
 /** What a state's key is made of, as far as it says how to compute the answer without the state. */
@@ -63,17 +65,29 @@ interface StateRequest {
   rng: { seed: string } | null;
 }
 
-type OnChunk = (chunk: GenerationChunk) => void;
+/** When a generation may begin. */
+export interface Turn {
+  /** Resolves when it may, to what is to be called when it has ended. */
+  wait(signal: AbortSignal): Promise<() => void>;
+  /** Its prompt is in the KV cache. */
+  promptRead(): void;
+}
+
+/** The engine's default, for what the engine does not tell: how a kept answer was made. */
+const MAX_TOKENS = 128;
 
 export class GenerationCache extends ResponseCache {
   readonly #client: Client;
+  /** Of generations that have none. */
+  readonly #seed: number | bigint | undefined;
   /** `false`: there is no cache. */
   #use: CacheSettings["use"] | false;
 
   /** @internal `null`: there is no cache, and requests that want one are refused. */
-  constructor(client: Client, setUp: CacheSetUp | null) {
+  constructor(client: Client, setUp: CacheSetUp | null, seed?: number | bigint) {
     super(client, setUp ?? { pageLayers: [] });
     this.#client = client;
+    this.#seed = seed;
     this.#use = setUp === null ? false : setUp.settings.use;
   }
 
@@ -121,7 +135,7 @@ export class GenerationCache extends ResponseCache {
   /** What a generation's key is made of, the key, and whether the request alone decides the answer. */
   async explainGeneration(prompt: Input, options: GenerateOptions = {}): Promise<ExplainedGeneration> {
     this.#require();
-    const { engine } = this.#split(options);
+    const engine = this.#seeded(this.#split(options).engine);
     return this.line.ask("explain", { subject: { kind: "generation", prompt: toInput("prompt", prompt), options: engine } });
   }
 
@@ -132,47 +146,66 @@ export class GenerationCache extends ResponseCache {
   }
 
   /** @internal */
-  generate(prompt: Input, options: GenerateOptions): Generation<CachedGenerationResult> {
-    const { signal, ...rest } = options;
+  generate(prompt: Input, options: GenerateOptions, turn?: Turn): Generation<CachedGenerationResult> {
+    const { signal } = options;
     const chunks: GenerationChunk[] = [];
-    return new Streaming<GenerationChunk, CachedGenerationResult>(
-      async (onChunk, abort) => {
-        const { controls, engine } = this.#split(rest);
-        const input = toInput("prompt", prompt);
-        const work: Work<GenerationChunk, GenerationResult> = {
-          subject: { kind: "generation", prompt: input, options: engine },
-          compute: this.#computeOf(input, engine),
-          keep,
-          give: async (content, give, stop) => {
-            const { result, chunks: kept, times } = requireContent(content, "generation");
-            await pace(kept, controls.paced ? times : [], give, stop);
-            return result;
+    const compute = async (sink: Sink<GenerationChunk>): Promise<CachedGenerationResult> => {
+      const { controls, engine: given } = this.#split(options);
+      const engine = this.#seeded(given);
+      const input = toInput("prompt", prompt);
+      const work: Work<GenerationChunk, GenerationResult> = {
+        subject: { kind: "generation", prompt: input, options: engine },
+        compute: this.#computeOf(input, engine),
+        keep,
+        give: async (content, part) => {
+          const { result, chunks: kept, times } = requireContent(content, "generation");
+          return this.#replay(result, kept, controls.paced ? times : [], engine.maxTokens, part);
+        },
+        // One that ends early has a result of its own.
+        shareable: options.stopWhen === undefined,
+      };
+      const { result, label } = await this.#answer(work, controls, sink);
+      return { ...result, cache: labelOf(result, label) };
+    };
+    const start = async (sink: Sink<GenerationChunk>): Promise<CachedGenerationResult> => {
+      const end = await turn?.wait(sink.signal);
+      try {
+        return await compute({
+          ...sink,
+          give: (chunk) => {
+            turn?.promptRead();
+            chunks.push(chunk);
+            sink.give(chunk);
           },
-          shareable: true,
-        };
-        const { result, label } = await this.#answer(work, controls, seen(chunks, onChunk), abort);
-        return { ...result, cache: labelOf(result, label) };
-      },
-      signal,
-      () => ({ ...abortedResult(options.seed ?? 0, chunks), cache: computedLabel(null) }),
-    );
+        });
+      } finally {
+        turn?.promptRead();
+        end?.();
+      }
+    };
+    const aborted = () => ({ ...abortedResult(options.seed ?? this.#seed ?? 0, chunks), cache: computedLabel(null) });
+    return new Generation(start, { options, signal, aborted });
   }
 
   /** @internal */
-  async generateState({ id, options, run }: StateGeneration, onChunk: OnChunk, signal: AbortSignal): Promise<StateGenerationResult> {
-    const { signal: _, ...rest } = options;
-    const { controls, engine } = this.#split(rest);
+  async generateState({ id, options, run }: StateGeneration, sink: Sink<GenerationChunk>): Promise<StateGenerationResult> {
+    const { controls, engine } = this.#split(options);
+    if (options.stopWhen !== undefined) {
+      if (controls.mode === "only") throw invalidOption("stopWhen", options.stopWhen, 'left out with cache: "only", where the text is a state\'s');
+      // A kept answer is written to the state as a whole, and this may not be the whole.
+      controls.mode = null;
+    }
     const subject: Subject = { kind: "state", id, options: engine };
     const work: Work<GenerationChunk, Omit<StateGenerationResult, "cache">> = {
       subject,
-      compute: (give, stop) => run(engine, null, give, stop),
+      compute: (part) => run(engine, null, part),
       keep,
-      give: async (content: Content, give, stop) => {
+      give: async (content: Content, part) => {
         const { kept, times } = requireContent(content, "state");
         const chunks: GenerationChunk[] = [];
-        const result = await run(engine, kept, (chunk) => chunks.push(chunk), stop);
+        const result = await run(engine, kept, { ...part, flow: UNLIMITED, give: (chunk) => chunks.push(chunk) });
         // The state has its text; an abort ends the show alone.
-        await pace(chunks, controls.paced ? times : [], give, stop).catch(() => chunks.length);
+        await this.#replay(result, chunks, controls.paced ? times : [], engine.maxTokens ?? result.state.config.maxTokens, part).catch(() => undefined);
         return result;
       },
       // Each state is written on for itself,
@@ -184,32 +217,72 @@ export class GenerationCache extends ResponseCache {
         return { compute: this.#computeOf(Uint32Array.from(prompt), seeded), keep, shareable: true };
       },
     };
-    const { result, label } = await this.#answer(work, controls, onChunk, signal);
+    const { result, label } = await this.#answer(work, controls, sink);
     return { ...result, cache: labelOf(result, label) };
   }
 
   #computeOf(prompt: string | Uint32Array, options: EngineOptions): Work<GenerationChunk, GenerationResult>["compute"] {
-    return (give, stop) => this.#client.call("generate", { prompt, options }, { signal: stop, onEvent: give, onAbort: "finish" });
+    return (sink) =>
+      this.#client.call("generate", { prompt, options }, { signal: sink.signal, flow: sink.flow, onEvent: toSink(sink), onAbort: "finish" });
   }
 
-  async #answer<Result>(work: Work<GenerationChunk, Result>, controls: Controls, onChunk: OnChunk, signal: AbortSignal): Promise<Answered<Result>> {
+  /** Gives the chunks of a kept answer; the answer, or as much of it as a callback has let come. */
+  async #replay<Result extends GenerationResult>(
+    result: Result,
+    kept: readonly GenerationChunk[],
+    times: readonly number[],
+    maxTokens = MAX_TOKENS,
+    sink: Sink<GenerationChunk>,
+  ): Promise<Result> {
+    const { length } = result.promptTokens;
+    sink.readPrompt?.({ done: length, cached: length, total: length, maxTokens });
+    const chunks: GenerationChunk[] = [];
+    try {
+      await pace(kept, times, { ...sink, give: seen(chunks, sink.give) });
+      return result;
+    } catch (error) {
+      if (sink.signal.reason !== STOPPED) throw error;
+      const cut = cutResult(result, chunks);
+      // As the engine does, without waiting whether a stop string or a character would have gone on.
+      const text = await this.#client.call("detokenize", { ids: Uint32Array.from(cut.tokens) }, {}).catch(() => cut.text);
+      if (text.length > cut.text.length && text.startsWith(cut.text)) {
+        sink.give({ ...NO_CHUNK, text: text.slice(cut.text.length) });
+        cut.text = text;
+      }
+      return cut;
+    }
+  }
+
+  async #answer<Result>(work: Work<GenerationChunk, Result>, controls: Controls, sink: Sink<GenerationChunk>): Promise<Answered<Result>> {
     if (controls.mode !== "auto" && controls.mode !== null) this.#require();
     // Said here, it saves those who do not want it the question.
     const off = controls.mode === "auto" && this.#use !== "reproducible";
-    return this.answers.answer(work, off ? { ...controls, mode: null } : controls, onChunk, signal);
+    return this.answers.answer(work, off ? { ...controls, mode: null } : controls, sink);
   }
 
   #require(): void {
     if (this.#use === false) throw new CacherError("invalid-argument", "cache: this model was loaded with `cache: false`");
   }
 
-  /** A request's options, those of the cache apart. */
-  #split(options: GenerateOptions): { controls: Controls; engine: Omit<GenerateOptions, keyof CacheControls | "signal"> } {
-    const { cache, forceRefresh, cacheTtl, tags, replay, signal: _, ...engine } = options;
+  #seeded(options: EngineOptions): EngineOptions {
+    return options.seed === undefined && this.#seed !== undefined ? { ...options, seed: this.#seed } : options;
+  }
+
+  /** A request's options: those of the cache apart, and without those of the stream. */
+  #split(options: GenerateOptions): { controls: Controls; engine: EngineOptions } {
+    const { cache, forceRefresh, cacheTtl, tags, replay, signal: _, ...others } = options;
+    const { chunk: _chunk, onProgress: _progress, stopWhen: _stop, highWaterMark: _mark, ...engine } = others;
     const given = { cache, forceRefresh, cacheTtl, tags, replay } satisfies { [Name in (typeof CONTROLS)[number]]: unknown };
     const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as CacheControls;
     return { controls: readControls(said, "auto"), engine };
   }
+}
+
+const NO_CHUNK: GenerationChunk = { text: "", tokens: [] };
+
+/** Gives what comes from the engine to a sink. */
+export function toSink(sink: Sink<GenerationChunk>): (event: GenerationEvent) => void {
+  return (event) => ("prompt" in event ? sink.readPrompt?.(event.prompt) : sink.give(event));
 }
 
 /** Shorter to keep, and finer than anybody sees. */
@@ -218,20 +291,23 @@ function toTenths(ms: number): number {
 }
 
 /** Passes chunks on, and keeps them. */
-function seen(chunks: GenerationChunk[], onChunk: OnChunk): OnChunk {
+function seen(chunks: GenerationChunk[], give: (chunk: GenerationChunk) => void): (chunk: GenerationChunk) => void {
   return (chunk) => {
     chunks.push(chunk);
-    onChunk(chunk);
+    give(chunk);
   };
 }
 
-/** One that was aborted is not kept, so there is no key to find it by. */
+/** What ended not of itself is not what the request asks for. */
+const CUT_SHORT: readonly FinishReason[] = ["aborted", "callback", "time"];
+
+/** What was computed and cut short is not kept, so there is no key to find it by. */
 function labelOf({ finishReason }: Pick<GenerationResult, "finishReason">, label: CacheLabel): CacheLabel {
-  return finishReason === "aborted" ? computedLabel(null) : label;
+  return finishReason === "aborted" || (CUT_SHORT.includes(finishReason) && label.hit === false) ? computedLabel(null) : label;
 }
 
 /** An answer that came to its end, with how it came. */
 function keep(result: GenerationResult, { parts }: Flight<GenerationChunk, unknown>): Outcome {
-  if (result.finishReason === "aborted") return { type: "dropped" };
+  if (CUT_SHORT.includes(result.finishReason)) return { type: "dropped" };
   return { type: "generation", result, chunks: parts.map(({ part, ms }) => [part.tokens.length, toTenths(ms)]) };
 }

@@ -1,14 +1,22 @@
 /**
- * Gives parts back in the time in which they once came.
+ * Gives parts back in the time in which they once came, if there is room for them.
  */
 
 import { abortError } from "../errors.js";
+import { roomAfter } from "../streaming/flow.js";
+import type { Sink } from "../streaming/sink.js";
 
-/** Calls `give` with each part, when its time (milliseconds after now) has come. Rejects when `signal` fires. */
-export async function pace<Part>(parts: readonly Part[], times: readonly number[], give: (part: Part) => void, signal: AbortSignal): Promise<void> {
-  const begun = performance.now();
+/** Gives the sink each part, when its time (milliseconds after now, without those in which there was no room) has come. Rejects when its signal fires. */
+export async function pace<Part>(parts: readonly Part[], times: readonly number[], { give, flow, signal }: Pick<Sink<Part>, "give" | "flow" | "signal">): Promise<void> {
+  let begun = performance.now();
   for (const [index, part] of parts.entries()) {
-    await until(begun + (times[index] ?? 0), signal);
+    for (;;) {
+      await until(begun + (times[index] ?? 0), signal);
+      if (flow.allowed > index) break;
+      const blocked = performance.now();
+      await roomAfter(index, flow, signal);
+      begun += performance.now() - blocked;
+    }
     give(part);
   }
 }

@@ -10,7 +10,7 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isObject: Check = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isSeed: Check = (value) =>
+export const isSeed: Check = (value) =>
   typeof value === "bigint" ? value >= 0n && value < 1n << 64n : Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** What an argument may be, and in words. */

@@ -5,6 +5,8 @@
  * Nothing is opened or read before the first request.
  */
 
+import type { BeamHost } from "../beam/host.js";
+import type { BeamStep } from "../beam/types.js";
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
 import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
@@ -18,14 +20,16 @@ import { StateLocks } from "./locks.js";
 import type { StateCommand, StateRequest, StateRequestName, StateRequests, StateSettings } from "./requests.js";
 import { LIST_ALL, STORAGE_ERRORS, StateShelf } from "./shelf.js";
 import { type EngineUsage, readUsage } from "./usage.js";
+import type { Sink } from "../streaming/sink.js";
 
 /** What the host of the engine does for states. */
 export interface StateHostEnvironment {
   module: EngineModule;
   /** The engine, where calling it is allowed. */
   engine(): Engine;
-  /** Runs a job to its end: the event that ended it. */
-  run(job: number, signal: AbortSignal, onChunk?: (chunk: GenerationChunk) => void): Promise<EngineEvent>;
+  /** Runs a job to its end: the event that ended it. `sink`: for a generation's chunks. */
+  run(job: number, signal: AbortSignal, sink?: Sink<GenerationChunk>): Promise<EngineEvent>;
+  beams: BeamHost;
 }
 
 type Answer<Name extends StateRequestName> = StateRequests[Name]["value"];
@@ -65,8 +69,9 @@ export class StateHost {
     );
   }
 
-  /** Answers a request; `signal` ends it early. */
-  async answer(request: StateRequest, signal: AbortSignal, onEvent: (event: never) => void): Promise<Answer<StateRequestName>> {
+  /** Answers a request; the sink's signal ends it early, and a generation's chunks go there. */
+  async answer(request: StateRequest, sink: Sink<GenerationChunk>, onEvent: (event: never) => void): Promise<Answer<StateRequestName>> {
+    const { signal } = sink;
     const opened = await this.#open();
     throwIfAborted(signal);
     const { name, args } = request;
@@ -87,7 +92,13 @@ export class StateHost {
         await this.#delete(opened, args.ids, signal);
         return null;
       case "generate":
-        return this.#generate(opened, args, signal, onEvent as (chunk: GenerationChunk) => void);
+        return this.#generate(opened, args, sink);
+      case "beamSearch": {
+        await opened.shelf.fetchBlocks(args.id);
+        throwIfAborted(signal);
+        const job = this.#environment.engine().addStateBeamSearch(args.id, toJson(args.options), args.asks !== null);
+        return this.#environment.beams.search(job, args.asks, { ...sink, give: onEvent as (step: BeamStep) => void });
+      }
       case "merge":
         return this.#merge(opened, args.command, args.evaluate, signal);
       case "diff":
@@ -322,16 +333,15 @@ export class StateHost {
   async #generate(
     opened: Opened,
     { id, options: given, kept }: StateRequests["generate"]["args"],
-    signal: AbortSignal,
-    onChunk: (chunk: GenerationChunk) => void,
+    sink: Sink<GenerationChunk>,
   ): Promise<Answer<"generate">> {
     const environment = this.#environment;
     const options = toJson(given);
-    return this.#asWriter(opened, [id], signal, async () => {
+    return this.#asWriter(opened, [id], sink.signal, async () => {
       const { result, state } =
         kept === null
-          ? await write({ environment, shelf: opened.shelf, saveIntervalMs: this.#settings.saveIntervalMs }, id, options, signal, onChunk)
-          : writeKept(environment, id, options, kept, onChunk);
+          ? await write({ environment, shelf: opened.shelf, saveIntervalMs: this.#settings.saveIntervalMs }, id, options, sink)
+          : writeKept(environment, id, options, kept, sink);
       const { tokensEvaluated } = toStateInfo(state);
       try {
         await this.#commit(opened, [id]);

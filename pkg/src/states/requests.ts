@@ -2,11 +2,13 @@
  * What the client asks of the host about states, and the answers, typed once.
  */
 
+import type { Asks } from "../beam/messages.js";
+import type { BeamResult, BeamStep, EngineBeamSearchOptions } from "../beam/types.js";
 import type { Kept } from "../cache/requests.js";
+import type { GenerationEvent } from "../protocol.js";
 import type {
   CleanUpPolicy,
   EngineOptions,
-  GenerationChunk,
   StateComparison,
   StateDiff,
   StateGenerationResult,
@@ -43,8 +45,10 @@ export interface StateRequests {
   generate: {
     args: { id: string; options: EngineOptions; kept: Kept | null };
     value: Omit<StateGenerationResult, "cache">;
-    event: GenerationChunk;
+    event: GenerationEvent;
   };
+  /** It changes nothing. */
+  beamSearch: { args: { id: string; options: EngineBeamSearchOptions; asks: Asks }; value: BeamResult; event: BeamStep };
   merge: { args: { command: StateCommand; evaluate: boolean }; value: StateInfo; event: never };
   diff: { args: { a: string; b: string; distributions: boolean }; value: StateDiff; event: never };
   compare: { args: { a: string; b: string }; value: StateComparison; event: never };

@@ -7,9 +7,8 @@
 import { requireKnown, toTokenIds } from "../arguments.js";
 import { CacherError } from "../errors.js";
 import { computedLabel } from "../cache/answers.js";
-import type { ExplainedGeneration, StateGeneration } from "../cache/generation-cache.js";
-import { abortedResult, type Generation } from "../generation.js";
-import { Streaming } from "../streaming.js";
+import { type ExplainedGeneration, type StateGeneration, toSink } from "../cache/generation-cache.js";
+import { abortedResult, Generation } from "../generation.js";
 import type {
   AppendOptions,
   CallOptions,
@@ -18,7 +17,6 @@ import type {
   ExportOptions,
   ForkOptions,
   GenerateOptions,
-  GenerationChunk,
   HistoryEntry,
   Input,
   RollbackTarget,
@@ -81,17 +79,18 @@ export class State {
     const generation: StateGeneration = {
       id: this.id,
       options,
-      run: (engineOptions, kept, onEvent, signal) =>
-        this.#line.ask("generate", { id: this.id, options: engineOptions, kept }, { signal, onEvent, onAbort: "finish" }),
+      run: (engineOptions, kept, sink) =>
+        this.#line.ask(
+          "generate",
+          { id: this.id, options: engineOptions, kept },
+          { signal: sink.signal, flow: sink.flow, onEvent: toSink(sink), onAbort: "finish" },
+        ),
     };
-    return new Streaming<GenerationChunk, StateGenerationResult>(
-      (onChunk, abort) => this.#states.cache.generateState(generation, onChunk, abort),
-      options.signal,
-      async () => {
-        const state = await this.info();
-        return { ...abortedResult(state.rng.seed), state, cache: computedLabel(null) };
-      },
-    );
+    const aborted = async () => {
+      const state = await this.info();
+      return { ...abortedResult(state.rng.seed), state, cache: computedLabel(null) };
+    };
+    return new Generation((sink) => this.#states.cache.generateState(generation, sink), { options, signal: options.signal, aborted });
   }
 
   /** What the cache would look for to answer `generate` with these options: its key, and what it is made of. */

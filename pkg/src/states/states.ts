@@ -56,7 +56,7 @@ export class StateLine {
   async ask<Name extends StateRequestName>(
     name: Name,
     args: StateRequests[Name]["args"],
-    settings: Pick<CallSettings<"states">, "signal" | "onAbort"> & { onEvent?: (event: StateRequests[Name]["event"]) => void } = {},
+    settings: Pick<CallSettings<"states">, "signal" | "onAbort" | "flow"> & { onEvent?: (event: StateRequests[Name]["event"]) => void } = {},
   ): Promise<StateRequests[Name]["value"]> {
     const { onEvent, ...others } = settings;
     const { signal } = settings;

@@ -70,6 +70,11 @@ impl Guide {
         Ok(Some(guide))
     }
 
+    /// Tokens of it.
+    pub fn len(&self) -> usize {
+        self.context.len()
+    }
+
     /// True where the text itself has been run and waits for this one.
     pub fn is_waited_for(&self) -> bool {
         self.with_prompt.is_some()
@@ -98,7 +103,10 @@ impl Guide {
     pub fn accept(&mut self, logits: Vec<Vec<f32>>) {
         let mut logits = logits.into_iter();
         let waiting = [self.with_prompt.is_none(), self.without.is_none()];
-        for (waits, place) in waiting.into_iter().zip([&mut self.with_prompt, &mut self.without]) {
+        for (waits, place) in waiting
+            .into_iter()
+            .zip([&mut self.with_prompt, &mut self.without])
+        {
             if waits {
                 *place = logits.next().filter(|row| !row.is_empty());
             }
@@ -128,8 +136,6 @@ impl Guide {
     }
 
     fn fit(&mut self, to_come: usize) -> Result<()> {
-        // It is never longer than the text itself by more than its prompt, but
-        // that may be enough.
         if let Some(range) = self.window.to_drop(self.context.len(), to_come)? {
             self.kv.truncate(range.start);
             self.context.drain(range);

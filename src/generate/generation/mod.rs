@@ -4,6 +4,7 @@
 //! runs the model itself, so any number of them can share a forward pass.
 
 mod boundary;
+mod guidance;
 mod input;
 mod looping;
 mod outcome;
@@ -11,6 +12,7 @@ mod token_probs;
 mod window;
 
 pub use input::{Input, check_text};
+pub(super) use outcome::seed_for_javascript;
 pub use outcome::{
     Continuation, Ending, FinishReason, GenerationChunk, GenerationResult, Matched, Timings, Usage,
 };
@@ -18,7 +20,9 @@ pub use token_probs::{TokenLogprob, TokenLogprobs};
 
 use super::GenerateOptions;
 use super::lookup::Lookup;
+use super::mirostat::Mirostat;
 use super::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
+use super::progress::PromptProgress;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
@@ -27,6 +31,7 @@ use crate::model::forward::check_tokens;
 use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
 use crate::tokenizer::{TextStream, Tokenizer};
 use boundary::Boundary;
+use guidance::Guide;
 use looping::loop_length;
 use std::rc::Rc;
 use token_probs::{Distribution, token_logprobs};
@@ -70,11 +75,13 @@ pub struct Generation {
     newly_dropped: usize,
     n_positions: usize,
     vocab_size: usize,
+    guide: Option<Guide>,
     lookup: Option<Lookup>,
     /// The last token and a draft, where one is being checked.
     checking: Vec<u32>,
     eos_token_ids: Vec<u32>,
     pipeline: Pipeline,
+    mirostat: Option<Mirostat>,
     sampler: Sampler,
     seed: u64,
     stop: StopMatcher,
@@ -109,6 +116,7 @@ impl Generation {
         if tokenizer.is_none() && (!options.stop.is_empty() || options.stop_at.is_some()) {
             return Err(Error::NoTokenizer);
         }
+        let guide = Guide::new(model, tokenizer.as_deref(), &prompt, options)?;
         let lookup = (options.prompt_lookup_num_tokens > 0)
             .then(|| Lookup::new(options.prompt_lookup_num_tokens));
         if lookup.is_some() && !model.is_exact() {
@@ -124,8 +132,10 @@ impl Generation {
             (None, None) => Rng::new(fresh_seed()?),
         };
         let seed = rng.state().seed;
-        let eos_token_ids = options.eos_token_ids.clone();
-        let eos_token_ids = eos_token_ids.unwrap_or_else(|| config.eos_token_ids.clone());
+        let eos_token_ids = options
+            .eos_token_ids
+            .clone()
+            .unwrap_or_else(|| config.eos_token_ids.clone());
         let context = PipelineContext {
             prompt_len: prompt.len(),
             vocab_size: config.vocab_size,
@@ -135,6 +145,10 @@ impl Generation {
             tokenizer: tokenizer.as_deref(),
         };
         let pipeline = pipeline(options, &context)?;
+        let mirostat = options
+            .mirostat
+            .filter(|_| !options.is_greedy())
+            .map(|mirostat| Mirostat::new(mirostat.tau, mirostat.eta));
         let mut generation = Self {
             kv: model.new_kv(),
             cached: 0,
@@ -147,10 +161,12 @@ impl Generation {
             newly_dropped: 0,
             n_positions: config.n_positions,
             vocab_size: config.vocab_size,
+            guide,
             lookup,
             checking: Vec::new(),
             eos_token_ids,
             pipeline,
+            mirostat,
             sampler: if options.is_greedy() {
                 Sampler::greedy()
             } else {
@@ -206,14 +222,19 @@ impl Generation {
         Ok(())
     }
 
+    /// Tokens of guidance's text, with the one that is being taken.
+    fn guide_len(&self) -> usize {
+        self.guide.as_ref().map_or(0, |guide| guide.len() + 1)
+    }
+
     /// Tokens generated so far.
     fn made(&self) -> usize {
         self.history.len() - self.prompt_len
     }
 
-    /// The next rows to run: a piece of the prompt, or the last token, with a
-    /// draft of what may follow it.
-    pub fn rows(&mut self) -> Rows<'_> {
+    /// Puts the next rows to run into the batch: a piece of the prompt, or the
+    /// last token, with a draft of what may follow it; and those of guidance.
+    pub fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
         let start = self.kv.len();
         let end = self.context.len().min(start + PREFILL_CHUNK);
         self.draft();
@@ -224,11 +245,14 @@ impl Generation {
         } else {
             (&self.context[start..end], LogitRows::None)
         };
-        Rows {
-            kv: &mut self.kv,
-            tokens,
-            logits,
+        if !self.guide.as_ref().is_some_and(Guide::is_waited_for) {
+            batch.push(Rows {
+                kv: &mut self.kv,
+                tokens,
+                logits,
+            });
         }
+        batch.extend(self.guide.as_mut().and_then(Guide::rows));
     }
 
     /// Looks for a draft, once the prompt has been run.
@@ -248,9 +272,23 @@ impl Generation {
         }
     }
 
-    /// Takes the logits of the rows last asked for (empty inside a prompt) and
-    /// says what is new, `None` where nothing is.
-    pub fn accept(&mut self, logits: Vec<f32>, now: f64) -> Result<Option<GenerationChunk>> {
+    /// Takes the logits of each of the rows last asked for (empty inside a
+    /// prompt) and says what is new, `None` where nothing is.
+    pub fn accept(
+        &mut self,
+        mut logits: Vec<Vec<f32>>,
+        now: f64,
+    ) -> Result<Option<GenerationChunk>> {
+        let mut scores = None;
+        let mut logits = match &mut self.guide {
+            None => logits.pop().unwrap_or_default(),
+            Some(guide) => {
+                guide.accept(logits);
+                let (logits, guided) = guide.guided().unwrap_or_default();
+                scores = Some(guided);
+                logits
+            }
+        };
         let elapsed = now - self.started;
         let over = self.options.max_time_ms.is_some_and(|most| elapsed >= most);
         if logits.is_empty() && !over {
@@ -263,7 +301,8 @@ impl Generation {
             self.first_token.get_or_insert(now);
             self.prefilled.get_or_insert(self.kv.len() - self.cached);
             if self.checking.is_empty() {
-                self.accept_one(logits, &mut chunk)?;
+                let scores = scores.unwrap_or_else(|| std::mem::take(&mut logits));
+                self.accept_one(&logits, scores, &mut chunk)?;
             } else {
                 self.accept_draft(&logits, &mut chunk)?;
             }
@@ -288,7 +327,7 @@ impl Generation {
         let start = self.kv.len() - checking.len();
         let mut rows = 0;
         for logits in logits.chunks_exact(self.vocab_size) {
-            let token = self.accept_one(logits.to_vec(), chunk)?;
+            let token = self.accept_one(&[], logits.to_vec(), chunk)?;
             rows += 1;
             if self.is_finished() || checking.get(rows).copied() != token {
                 break;
@@ -302,14 +341,23 @@ impl Generation {
     }
 
     /// Picks the next token, and puts it and its text into `chunk`; `None` where
-    /// the text ends before it.
-    fn accept_one(&mut self, logits: Vec<f32>, chunk: &mut GenerationChunk) -> Result<Option<u32>> {
+    /// the text ends before it. `scores` are the model's `logits`, which may be
+    /// left out then, or what guidance made of them.
+    fn accept_one(
+        &mut self,
+        logits: &[f32],
+        mut scores: Vec<f32>,
+        chunk: &mut GenerationChunk,
+    ) -> Result<Option<u32>> {
         let options = &self.options;
         let tells = options.logprobs.is_some()
             || options.stop_below_probability > 0.0
             || options.stop_above_entropy.is_some();
         // A pass over the whole vocabulary that costs as much as sampling.
-        let told = tells.then(|| (Distribution::new(&logits), logits.clone()));
+        let told = tells.then(|| {
+            let logits = if logits.is_empty() { &scores } else { logits };
+            (Distribution::new(logits), logits.to_vec())
+        });
         if let (Some((distribution, _)), Some(most)) = (&told, options.stop_above_entropy)
             && distribution.entropy > most
         {
@@ -318,8 +366,10 @@ impl Generation {
             return Ok(None);
         }
 
-        let mut scores = logits;
         self.pipeline.process(&self.history, &mut scores);
+        if let Some(mirostat) = &mut self.mirostat {
+            mirostat.process(&mut scores);
+        }
         let before = self.sampler.clone_rng();
         let token = self.sampler.pick(&scores)?;
         if let Some((distribution, logits)) = &told {
@@ -339,7 +389,15 @@ impl Generation {
                 list.push(logprobs);
             }
         }
+        if let Some(mirostat) = &mut self.mirostat {
+            let surprise = mirostat.surprise(scores[token as usize]);
+            mirostat.observe(surprise);
+        }
         self.take(token, chunk)?;
+        if let (false, Some(guide)) = (self.is_finished(), &mut self.guide) {
+            let to_come = self.options.max_tokens - (self.history.len() - self.prompt_len);
+            guide.take(token, to_come)?;
+        }
         Ok(Some(token))
     }
 
@@ -428,7 +486,7 @@ impl Generation {
             self.end(Ending::number(FinishReason::Loop, length as f64), text);
         } else if self.made() >= self.options.max_tokens {
             self.end(FinishReason::Length.into(), text);
-        } else if self.context.len() > self.n_positions {
+        } else if self.context.len().max(self.guide_len()) > self.n_positions {
             if !self.window.slides() {
                 self.end(FinishReason::Context.into(), text);
                 return Ok(());
@@ -451,6 +509,23 @@ impl Generation {
         self.text_bytes += shown.len();
         *text += &self.stream.push(&shown);
         ends
+    }
+
+    /// How far a step has come in the prompt, before what it gave is accepted;
+    /// `None` where it was past it.
+    pub fn prompt_progress(&self) -> Option<PromptProgress> {
+        self.prefilled.is_none().then_some(PromptProgress {
+            done: self.kv.len() as u32,
+            cached: self.cached as u32,
+            total: self.context.len() as u32,
+            max_tokens: self.options.max_tokens as u32,
+        })
+    }
+
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
     }
 
     /// Ends it here, for `reason`; what was held back becomes text.

@@ -70,7 +70,7 @@ impl From<FinishReason> for Ending {
 }
 
 impl Ending {
-    pub(super) fn number(reason: FinishReason, number: impl Into<f64>) -> Self {
+    pub(in crate::generate) fn number(reason: FinishReason, number: impl Into<f64>) -> Self {
         Self {
             reason,
             matched: Some(Matched::Number(number.into())),
@@ -138,7 +138,12 @@ pub struct Timings {
 }
 
 impl Timings {
-    pub(super) fn new(prefill_ms: f64, prefilled: usize, decode_ms: f64, made: usize) -> Self {
+    pub(in crate::generate) fn new(
+        prefill_ms: f64,
+        prefilled: usize,
+        decode_ms: f64,
+        made: usize,
+    ) -> Self {
         Self {
             prefill_ms,
             decode_ms,
@@ -189,7 +194,10 @@ pub struct GenerationResult {
 }
 
 /// A number where JavaScript's numbers hold it exactly.
-fn seed_for_javascript<S: serde::Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::generate) fn seed_for_javascript<S: serde::Serializer>(
+    seed: &u64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     if *seed < 1 << 53 {
         serializer.serialize_f64(*seed as f64)
     } else {

@@ -287,3 +287,52 @@ fn a_prompt_that_is_too_long_is_cut_where_that_is_allowed() {
     };
     assert_eq!(result.usage.tokens_evaluated, 50);
 }
+
+#[test]
+fn guidance_goes_away_from_what_comes_without_the_prompt() {
+    // With the prompt 70 comes next, without it 200: both are 20 above the
+    // others, so 70 ends `2 * 20` above them, and 200 `1 * 20` below.
+    let guided = |scale, negative: &[u32], prompt: Vec<u32>, max_tokens| {
+        let options = GenerateOptions {
+            guidance_scale: scale,
+            negative_prompt: Some(TokenSequence::Ids(negative.to_vec())),
+            logprobs: Some(0),
+            ..greedy(max_tokens)
+        };
+        let mut scheduler = scheduler();
+        let id = scheduler
+            .add_generation(Input::Tokens(prompt), &options)
+            .unwrap();
+        match drain(&mut scheduler).remove(&id) {
+            Some((_, Event::Done(result))) => result,
+            other => panic!("{other:?}"),
+        }
+    };
+    let towards = guided(2.0, &[199], vec![69], 3);
+    assert_eq!(towards.tokens, [70, 71, 72]);
+    let of_first = &towards.logprobs.unwrap()[0];
+    assert_eq!(of_first.rank, 1);
+    // A scale below 0 leads away from the prompt instead.
+    assert_eq!(guided(-1.0, &[199], vec![69], 1).tokens, [200]);
+    // One text may have a longer prompt than the other, in several passes.
+    let long: Vec<u32> = (0..80).collect();
+    assert_eq!(guided(2.0, &long, vec![69], 2).tokens, [70, 71]);
+    assert_eq!(guided(2.0, &[5], long.clone(), 2).tokens, [80, 81]);
+    // The other's context counts too.
+    let ended = guided(2.0, &[5; N_POSITIONS - 2], vec![69], 50);
+    assert_eq!(ended.finish_reason, FinishReason::Context);
+    assert_eq!(ended.tokens, [70, 71, 72]);
+}
+
+#[test]
+fn guidance_does_not_check_drafts() {
+    let options = GenerateOptions {
+        guidance_scale: 1.5,
+        prompt_lookup_num_tokens: 4,
+        ..greedy(3)
+    };
+    let error = scheduler()
+        .add_generation(Input::Tokens(vec![1]), &options)
+        .unwrap_err();
+    assert_eq!(error.code(), "invalid-option");
+}

@@ -231,10 +231,15 @@ fn run_greedy(
                     streamed.1.extend(chunk.tokens);
                 }
                 Event::Done(result) => {
-                    let reason = result.finish_reason;
-                    let name = serde_json::to_value(reason).map_err(|e| e.to_string())?;
-                    let found = (&result.tokens, name.as_str());
-                    let expected = (&case.tokens, Some(case.finish_reason.as_str()));
+                    let reason = match result.finish_reason {
+                        FinishReason::Eos => "eos",
+                        FinishReason::Stop => "stop",
+                        FinishReason::Length => "length",
+                        FinishReason::Context => "context",
+                        other => return Err(format!("it ended with {other:?}")),
+                    };
+                    let found = (&result.tokens, reason);
+                    let expected = (&case.tokens, case.finish_reason.as_str());
                     if found != expected {
                         return Err(format!("{found:?}, not {expected:?}"));
                     }
@@ -245,9 +250,10 @@ fn run_greedy(
                         return Ok(());
                     };
                     let text = String::from_utf8_lossy(&unhex(&stop.cut_bytes_hex)).into_owned();
-                    let word = (reason == FinishReason::Stop)
-                        .then(|| Matched::Text(stop.stopping_word.clone()));
-                    let (found, expected) = ((result.text, result.matched), (text, word));
+                    let word =
+                        (reason == "stop").then(|| Matched::Text(stop.stopping_word.clone()));
+                    let matched = result.matched.filter(|_| reason == "stop");
+                    let (found, expected) = ((result.text, matched), (text, word));
                     return if found == expected {
                         Ok(())
                     } else {

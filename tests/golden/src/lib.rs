@@ -6,6 +6,7 @@
 //! (`tests/browser`). A check names the fixtures it needs, because a page has
 //! to fetch them first.
 
+mod beam;
 mod engine;
 pub mod fixtures;
 mod forward;
@@ -55,6 +56,16 @@ pub const CHECKS: &[Check] = &[
         name: "warped",
         files: generation::WARPED_FILES,
         run: generation::warped,
+    },
+    Check {
+        name: "beam",
+        files: beam::BEAM_FILES,
+        run: beam::beam,
+    },
+    Check {
+        name: "groups",
+        files: beam::GROUPS_FILES,
+        run: beam::groups,
     },
     Check {
         name: "tiny-gpt2",

@@ -47,6 +47,16 @@ fn sampling_draws_from_the_scores_of_transformers() {
 }
 
 #[test]
+fn beams_are_those_of_transformers() {
+    run("beam");
+}
+
+#[test]
+fn groups_of_beams_are_those_of_transformers() {
+    run("groups");
+}
+
+#[test]
 fn tiny_gpt2_gives_the_numbers_of_transformers() {
     run("tiny-gpt2");
 }
