@@ -21,7 +21,10 @@ for (const worker of [true, false]) {
       globalThis.said = ({ text, tokens, promptTokens, finishReason, matched, logprobs, seed }) => ({ text, tokens, promptTokens, finishReason, matched, logprobs, seed });
       /** Waits until the engine, which answers calls between its steps, has had time for many of them. */
       globalThis.turns = async (count = 40) => {
-        for (let turn = 0; turn < count; turn++) await cacher.tokenize("");
+        for (let turn = 0; turn < count; turn++) {
+          await cacher.tokenize("");
+          await new Promise((resolve) => setTimeout(resolve));
+        }
       };
     }, worker);
 
@@ -65,8 +68,7 @@ for (const worker of [true, false]) {
         const options = { maxTokens: 120, seed: 5, eosTokenIds: [], cache: false };
         let made = 0;
         const generation = cacher.generate(PROMPT, { ...options, stopWhen: () => (made++, false) });
-        const iterator = generation[Symbol.asyncIterator]();
-        await iterator.next();
+        while (made === 0) await turns(1);
         generation.pause();
         await turns(3);
         const first = made;
@@ -219,7 +221,7 @@ for (const worker of [true, false]) {
 
     await t.test("samples of a prompt share its reading, and the best is the likeliest", async () => {
       const { evaluated, value } = await page.evaluate(async () => {
-        const prompt = Array.from({ length: 200 }, (_, index) => (index * 71) % 5000);
+        const prompt = Array.from({ length: 200 }, (_, index) => (index * 71 + 9) % 5000);
         const batch = cacher.generateBatch([prompt], { maxTokens: 12, seed: 2, eosTokenIds: [], bestOf: 4, cache: false });
         const [{ value }] = await batch.results;
         return { evaluated: value.samples.map(({ usage }) => usage.tokensEvaluated), value };
