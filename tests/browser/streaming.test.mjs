@@ -139,6 +139,24 @@ for (const worker of [true, false]) {
       assert.equal(after, whole);
     });
 
+    await t.test("a state whose text was still being read stays as it was, and can be taken on", async () => {
+      const { ended, kept, same } = await page.evaluate(async () => {
+        const tokens = Array.from({ length: 700 }, (_, index) => (index * 41 + 3) % 5000);
+        const state = await cacher.states.create({ tokens, evaluate: false, persist: false });
+        const before = await state.text();
+        const generation = state.generate({ maxTokens: 5, cache: false, onProgress: () => generation.pause() });
+        while (!generation.paused) await turns(1);
+        await turns(3);
+        generation.abort();
+        const { finishReason, tokens: made } = await generation.result;
+        const kept = (await state.text()) === before;
+        const after = await state.generate({ maxTokens: 5, cache: false, eosTokenIds: [] }).result;
+        const alone = await cacher.generate(tokens, { maxTokens: 5, seed: 0, cache: false, eosTokenIds: [] }).result;
+        return { ended: [finishReason, made.length], kept, same: after.text === alone.text };
+      });
+      assert.deepEqual([ended, kept, same], [["aborted", 0], true, true]);
+    });
+
     await t.test("stopWhen ends with its very chunk, computed, kept or a state's", async () => {
       const { results, alone, stateText } = await page.evaluate(async () => {
         const options = { maxTokens: 200, seed: 11, eosTokenIds: [] };
