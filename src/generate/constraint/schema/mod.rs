@@ -26,6 +26,9 @@ pub const OPTION: &str = "constraint.jsonSchema";
 
 /// How many parts an expression may have, copies counted each.
 pub const MAX_PARTS: usize = 200_000;
+/// How deep schemas may nest in each other, by references too: they are gone
+/// into by recursion, and a browser's stack is small.
+pub const MAX_SCHEMA_NESTING: usize = 64;
 /// How often a reference may be followed while it is being followed: so deep
 /// nests what refers to itself.
 pub const MAX_RECURSION: usize = 3;
@@ -38,6 +41,7 @@ pub fn compile(schema: &Json) -> Result<Hir> {
         root: schema,
         path: String::new(),
         followed: Vec::new(),
+        nesting: 0,
         parts_left: MAX_PARTS,
     }
     .value(schema)
@@ -49,6 +53,7 @@ struct Compiler<'s> {
     path: String,
     /// The references that are being followed.
     followed: Vec<&'s str>,
+    nesting: usize,
     parts_left: usize,
 }
 
@@ -56,6 +61,17 @@ impl<'s> Compiler<'s> {
     /// The expression for the values that `schema` allows.
     fn value(&mut self, schema: &'s Json) -> Result<Hir> {
         self.spend(1)?;
+        if self.nesting == MAX_SCHEMA_NESTING {
+            let range = format!("nested at most {MAX_SCHEMA_NESTING} deep, references followed");
+            return Err(self.wrong(schema, range));
+        }
+        self.nesting += 1;
+        let value = self.value_inside(schema);
+        self.nesting -= 1;
+        value
+    }
+
+    fn value_inside(&mut self, schema: &'s Json) -> Result<Hir> {
         match schema {
             Json::Bool(true) => self.free(MAX_FREE_NESTING),
             Json::Bool(false) => Ok(Hir::fail()),

@@ -554,6 +554,32 @@ fn what_is_not_supported_is_named_with_its_place() {
 }
 
 #[test]
+fn schemas_nest_so_deep_and_no_deeper() {
+    let chain = |length: usize| {
+        let links: Vec<String> = (1..length)
+            .map(|link| format!(r##""{}":{{"$ref":"#/$defs/{link}"}}"##, link - 1))
+            .collect();
+        let last = length - 1;
+        let links = [&links[..], &[format!(r#""{last}":{{"type":"null"}}"#)]].concat();
+        format!(
+            r##"{{"$ref":"#/$defs/0","$defs":{{{}}}}}"##,
+            links.join(",")
+        )
+    };
+    check(&chain(MAX_SCHEMA_NESTING - 1), &["null"], &["1"]);
+    let (option, _, range) = refused(&chain(5000));
+    assert_eq!(option, "constraint.jsonSchema/$defs/63");
+    assert!(range.contains("64 deep"), "{range}");
+    // As deep as JSON text may be, by properties.
+    let nested = format!(
+        "{}true{}",
+        r#"{"required":["a"],"properties":{"a":"#.repeat(30),
+        "}}".repeat(30)
+    );
+    compiled(&nested).unwrap();
+}
+
+#[test]
 fn a_small_schema_cannot_ask_for_a_large_expression() {
     // Each definition has eight of the next.
     let definitions: Vec<String> = (0..30)
