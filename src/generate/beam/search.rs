@@ -20,8 +20,9 @@ use super::trail::{Texts, Trail};
 use super::tree::{BeamNode, BeamNodeState, BeamStep, NodeId, ROOT, Tree};
 use crate::error::{Error, Result};
 use crate::generate::generation::{Ending, FinishReason, Matched};
-use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::LogitsProcessor;
+use crate::generate::processors::select::largest;
+use crate::generate::processors::softmax::Softmax;
 use crate::generate::rng::Rng;
 use crate::generate::sampler::argmax;
 
@@ -54,6 +55,8 @@ pub struct Search {
     /// What the processor of diversity reads.
     picks: Picks,
     pad_token_id: Option<u32>,
+    /// For its buffers.
+    softmax: Softmax,
     /// `None` where the best are taken.
     chance: Option<Rng>,
     groups: Vec<Group>,
@@ -123,6 +126,7 @@ impl Search {
             allowed: Allowed::All,
             processors,
             picks,
+            softmax: Softmax::default(),
             chance: options.do_sample.then_some(rng),
             groups: std::iter::repeat_with(group)
                 .take(options.num_beam_groups)
@@ -257,9 +261,10 @@ impl Search {
             return self.only_candidate(rows);
         }
         for (beam, scores) in running.iter().zip(&mut rows) {
-            let log_sum = log_sum_exp(scores);
-            for score in scores.iter_mut() {
-                *score = (f64::from(*score) - log_sum) as f32;
+            if let Some(log_sum) = log_sum(&mut self.softmax, scores) {
+                for score in scores.iter_mut() {
+                    *score = (f64::from(*score) - log_sum) as f32;
+                }
             }
             let output = &beam.history[self.prompt_len..];
             self.allowed.apply(beam.node, output, scores)?;
@@ -295,8 +300,9 @@ impl Search {
             }
             None => Some(argmax(scores)?),
         };
+        let log_sum = log_sum(&mut self.softmax, scores).unwrap_or(0.0);
         let candidate = |token: u32| {
-            let score = f64::from(scores[token as usize]) - log_sum_exp(scores);
+            let score = f64::from(scores[token as usize]) - log_sum;
             Candidate {
                 beam: 0,
                 token,
@@ -463,6 +469,14 @@ impl Search {
         };
         self.texts.whole(without_end)
     }
+}
+
+/// What to subtract from a score for its log-probability; `None` where there is
+/// nothing to choose from. (A vectorised pass: this is most of the time that a
+/// beam takes beside the model.)
+fn log_sum(softmax: &mut Softmax, scores: &[f32]) -> Option<f64> {
+    let has_softmax = softmax.fill(scores);
+    has_softmax.then(|| f64::from(largest(scores)) + libm::log(softmax.total))
 }
 
 #[cfg(test)]

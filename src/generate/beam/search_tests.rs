@@ -4,6 +4,7 @@
 use super::*;
 use crate::generate::beam::hamming::Hamming;
 use crate::generate::beam::options::EarlyStopping;
+use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::Pipeline;
 use crate::generate::rng::Rng; // proptest's prelude has one too
 use proptest::prelude::*;
