@@ -65,6 +65,7 @@ fn search(case: &Case) -> Search {
         Ends {
             eos_token_ids: case.eos.clone(),
             stop_token_ids: Vec::new(),
+            constraint: None,
             limit: case.limit,
             at_limit: FinishReason::Length,
         },
