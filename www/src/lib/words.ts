@@ -59,5 +59,7 @@ export function describeEnd(result: GenerationResult): string {
 
 /** A share of one in per cent, with as many digits as it takes to see one. */
 export function percent(share: number): string {
-  return `${(share * 100).toPrecision(share < 0.1 ? 1 : 2)} %`;
+  const value = share * 100;
+  if (value > 0 && value < 0.001) return "under 0.001 %";
+  return `${value >= 9.5 ? Math.round(value) : Number(value.toPrecision(1))} %`;
 }
