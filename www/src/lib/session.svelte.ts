@@ -68,6 +68,8 @@ export class Session {
   /** Files chosen from the device. */
   files = $state.raw<readonly File[]>([]);
   paused = $state(false);
+  /** The model's end-of-text token, where it has one and is loaded. */
+  endToken = $state<number | null>(null);
 
   #engine: Cacher | null = null;
   #loaded: { model: ModelSource; dtype: Dtype } | null = null;
@@ -261,6 +263,7 @@ export class Session {
       },
     });
     this.#loaded = { model, dtype };
+    this.endToken = this.#engine.model.eosTokenId;
     this.speed.loaded(this.#engine, settings.model);
     this.#cacheSetup = JSON.stringify(setup);
     await this.answers.attach(this.#engine.cache, tuning);
