@@ -6,6 +6,8 @@
 import { GenerationBatch } from "./batch/batch.js";
 import { planBatch } from "./batch/options.js";
 import type { BatchItemOptions, BatchOptions, BatchSettings } from "./batch/types.js";
+import { BeamSearch } from "./beam/beam.js";
+import type { BeamSearchOptions } from "./beam/types.js";
 import { toInput, toPositions, toTokenIds } from "./arguments.js";
 import { GenerationCache } from "./cache/generation-cache.js";
 import type { CacheSetUp } from "./cache/settings.js";
@@ -16,6 +18,7 @@ import { modelStore, type ModelStoreApi } from "./model-store.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import type { Loaded } from "./protocol.js";
 import { start } from "./start.js";
+import type { State } from "./states/state.js";
 import { States } from "./states/states.js";
 import type {
   CachedGenerationResult,
@@ -89,6 +92,16 @@ export class Cacher {
   generateBatch(prompts: readonly Input[], options: BatchOptions | readonly BatchItemOptions[] = {}, settings: BatchSettings = {}): GenerationBatch {
     const plan = planBatch(prompts, options, settings, this.#seed);
     return new GenerationBatch(plan, (prompt, each, turn) => this.cache.generate(prompt, each, turn));
+  }
+
+  /**
+   * Follows several continuations of a prompt, or of a state's text, at once, and
+   * gives the best. Iterate over what it returns for the tree of all that is
+   * tried, or await its `result`, or both. A state stays as it is; `toState` of
+   * what is returned makes another.
+   */
+  beamSearch(from: Input | State, options: BeamSearchOptions = {}): BeamSearch {
+    return new BeamSearch({ client: this.#client, states: this.states, from, options, seed: this.#seed });
   }
 
   /** The token ids of a text, with the place of each in it. */

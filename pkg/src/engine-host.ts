@@ -8,6 +8,8 @@
  */
 
 import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
+import { BeamHost } from "./beam/host.js";
+import type { BeamStep } from "./beam/types.js";
 import { type CacheEnvironment, CacheHost } from "./cache/host.js";
 import { abortError, CacherError, isTrap, messageOf, throwIfAborted, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
@@ -32,10 +34,13 @@ export interface HostEnvironment {
 
 export type Post = (message: FromHost, transfer?: Transferable[]) => void;
 
+/** What jobs give while they run. */
+type Given = GenerationChunk | BeamStep;
+
 /** Work that the engine has queued, and who waits for it. */
 interface Job {
-  /** Of a generation. */
-  sink?: Sink<GenerationChunk> | undefined;
+  /** Of a generation, or of a beam search. */
+  sink?: Sink<Given> | undefined;
   /** Chunks given. */
   given: number;
   paused: boolean;
@@ -50,6 +55,10 @@ export class EngineHost {
   readonly #jobs = new Map<number, Job>();
   /** Calls that are not answered at once. */
   readonly #running = new Map<number, { controller: AbortController; flow: FlowValue }>();
+  readonly #beams = new BeamHost({
+    engine: () => this.#live(),
+    run: (job, signal, sink) => this.#run(job, signal, sink as Sink<Given>),
+  });
   #states: StateHost | undefined;
   /** Opened when it is first asked: a page that does not use it pays nothing. */
   #cache: CacheHost | undefined;
@@ -101,6 +110,14 @@ export class EngineHost {
         const job = this.#live().addGeneration(call.args.prompt, call.args.options);
         return this.#begin(call, (sink) => this.#generate(call.id, job, sink));
       }
+      case "beamSearch": {
+        const { prompt, options, asks } = call.args;
+        const job = this.#live().addBeamSearch(prompt, options, asks !== null);
+        return this.#begin(call, async (sink) => this.#value(call.id, await this.#beams.search(job, asks, sink)));
+      }
+      case "allowTokens":
+        this.#beams.allow(call.args);
+        return this.#value(call.id, null);
       case "logits": {
         const job = this.#live().addLogits(call.args.tokens, call.args.positions);
         return this.#begin(call, ({ signal }) => this.#logits(call.id, job, signal));
@@ -130,11 +147,11 @@ export class EngineHost {
   }
 
   /** Runs `work`, which answers the call in its own time; a cancellation of the call aborts the sink's signal. */
-  #begin({ id, allowed }: Call, work: (sink: Sink<GenerationChunk>) => Promise<void>): void {
+  #begin({ id, allowed }: Call, work: (sink: Sink<Given>) => Promise<void>): void {
     const controller = new AbortController();
     const flow = new FlowValue(allowed);
     this.#running.set(id, { controller, flow });
-    const sink: Sink<GenerationChunk> = {
+    const sink: Sink<Given> = {
       give: (event) => this.#send({ type: "event", id, event }),
       readPrompt: (prompt) => this.#send({ type: "event", id, event: { prompt } }),
       flow,
@@ -198,7 +215,8 @@ export class EngineHost {
     this.#states = new StateHost(states, {
       module: started.module,
       engine: () => this.#live(),
-      run: (job, jobSignal, sink) => this.#run(job, jobSignal, sink),
+      run: (job, jobSignal, sink) => this.#run(job, jobSignal, sink as Sink<Given> | undefined),
+      beams: this.#beams,
     });
     this.#value(id, { model: engine.info(), storage, runtime: await info });
   }
@@ -225,7 +243,7 @@ export class EngineHost {
    * Runs a job to the event that ends it. Aborted, a job that reports chunks
    * ends with what there is by then; any other is dropped.
    */
-  #run(job: number, signal: AbortSignal, sink?: Sink<GenerationChunk>): Promise<EngineEvent> {
+  #run(job: number, signal: AbortSignal, sink?: Sink<Given>): Promise<EngineEvent> {
     const flow = sink?.flow ?? UNLIMITED;
     return new Promise<EngineEvent>((end, fail) => {
       const cancel = () => {
@@ -309,7 +327,7 @@ export class EngineHost {
       const { job: _, type: _type, ...progress } = event;
       return job.sink?.readPrompt?.(progress);
     }
-    if (event.type === "chunk") {
+    if (event.type === "chunk" || event.type === "beamStep") {
       const { job: _, type: _type, ...chunk } = event;
       job.given++;
       job.sink?.give(chunk);

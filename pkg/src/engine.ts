@@ -7,6 +7,7 @@
  * `await`.
  */
 
+import type { BeamResult, BeamStep, EngineBeamSearchOptions } from "./beam/types.js";
 import type { CoreStatics } from "./cache/core.js";
 import type { Commit } from "./states/commit.js";
 import type { PromptProgress } from "./streaming/sink.js";
@@ -66,6 +67,8 @@ export type EngineEvent =
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "embedding"; data: Float32Array }
+  | ({ job: number; type: "beamStep" } & BeamStep)
+  | { job: number; type: "beamDone"; result: BeamResult }
   | { job: number; type: "error"; error: Error };
 
 /** What one transaction has to write of states; see `Commit` in states/commit.ts. */
@@ -94,6 +97,8 @@ export interface EngineStates {
   describeStateGeneration(id: string, options: string): string;
   /** Writes a state on with a kept answer; without `commit`, only makes sure that it could. */
   replayStateGeneration(id: string, options: string, recording: string, commit: boolean): Replay;
+  /** Searches from a state's text; options in JSON. */
+  addStateBeamSearch(id: string, options: string, isAsked: boolean): number;
   addStateReading(id: string, scoredFrom: number | undefined): number;
   addStateComparison(a: string, b: string): number;
   stateDraft(job: number): Uint8Array | undefined;
@@ -141,6 +146,10 @@ export interface Engine extends EngineStates {
   describeGeneration(prompt: string | Uint32Array, options: EngineOptions): string;
   /** A kept answer (JSON) made again. Error: `invalid-cache-record` where it cannot be the answer. */
   replayGeneration(prompt: string | Uint32Array, options: EngineOptions, recording: string): Replay;
+  /** `isAsked`: it is told what beams may go on with. */
+  addBeamSearch(prompt: string | Uint32Array, options: EngineBeamSearchOptions, isAsked: boolean): number;
+  /** Says what may come after each open beam, before the step; `null`: anything. */
+  allowTokens(job: number, nodes: Uint32Array, allowed: (Uint32Array | null)[]): void;
   /** `undefined` positions: all of them. */
   addLogits(tokens: string | Uint32Array, positions: Int32Array | undefined): number;
   /** The vector of a text's meaning. */

@@ -7,6 +7,7 @@ export type { ExplainedGeneration, GenerationCache, WarmOptions, WarmProgress, W
 export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
 export type { GenerationBatch } from "./batch/batch.js";
+export type { BeamSearch } from "./beam/beam.js";
 export type { Generation } from "./generation.js";
 export type { ModelStoreApi } from "./model-store.js";
 export type { State } from "./states/state.js";

@@ -5,6 +5,8 @@
  * by direct call; so both ways of running share all other code.
  */
 
+import type { AllowTokens, BeamSearchRequest } from "./beam/messages.js";
+import type { BeamResult, BeamStep } from "./beam/types.js";
 import type { CacheRequestMessage, CacheSettings } from "./cache/requests.js";
 import type { ErrorData } from "./errors.js";
 import type { SourceSpec } from "./models/source.js";
@@ -68,6 +70,9 @@ export interface Methods {
   };
   tokenize: { args: { text: string; parseSpecial: boolean }; value: Tokens; event: never };
   detokenize: { args: { ids: Uint32Array }; value: string; event: never };
+  beamSearch: { args: BeamSearchRequest; value: BeamResult; event: BeamStep };
+  /** For a search that has not ended. */
+  allowTokens: { args: AllowTokens; value: null; event: never };
   logits: {
     args: { tokens: string | Uint32Array; positions: Int32Array | undefined };
     value: Logits;

@@ -19,6 +19,7 @@ import type {
 } from "./wasm/cacher_wasm.js";
 
 export type * from "./batch/types.js";
+export type * from "./beam/types.js";
 export type * from "./cache/types.js";
 export type * from "./streaming/types.js";
 export type {

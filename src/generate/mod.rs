@@ -9,6 +9,7 @@ pub mod generation;
 pub mod log_prob;
 pub mod logits;
 pub mod lookup;
+pub mod mirostat;
 pub mod options;
 pub mod processors;
 pub mod progress;

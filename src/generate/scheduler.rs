@@ -292,7 +292,7 @@ impl Scheduler {
                     .extend(held_back.map(|chunk| (id, Event::Chunk(chunk))));
             }
             Some(Work::Beams(search)) => {
-                let last = search.abort();
+                let last = search.abort(&FinishReason::Aborted.into());
                 self.pending
                     .extend(last.map(|step| (id, Event::BeamStep(step))));
             }
@@ -425,10 +425,13 @@ impl Job {
     }
 
     fn go_on(&mut self, now: f64) {
-        if let (Some(since), Work::Generation(job) | Work::Continuation(job)) =
-            (self.paused.take(), &mut self.work)
-        {
-            job.pass_over(now - since);
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        match &mut self.work {
+            Work::Generation(job) | Work::Continuation(job) => job.pass_over(now - since),
+            Work::Beams(search) => search.pass_over(now - since),
+            _ => {}
         }
     }
 

@@ -110,7 +110,7 @@ pub(super) fn step_event(step: &BeamStep) -> Result<(&'static str, JsValue)> {
 
 /// The end of a search.
 pub(super) fn done_event(result: &BeamResult) -> Result<(&'static str, JsValue)> {
-    Ok(("beamDone", event_of("result", to_value(result)?)))
+    Ok(("beamDone", event_of("result", &to_value(result)?)))
 }
 
 /// Refuses names that no option has, of beams or of generations.

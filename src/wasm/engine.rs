@@ -1,7 +1,7 @@
 //! A loaded model and its jobs.
 
-use super::errors;
 use super::states::StateJobs;
+use super::{beam, errors};
 use crate::engine::packed_file;
 use crate::error::Error;
 use crate::generate::options::{unknown_option, unreadable_option};
@@ -35,6 +35,7 @@ export type EngineEvent =
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "embedding"; data: Float32Array }
+  | BeamEvent
   | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
 
 /** Token ids and their places in the text. */
@@ -283,11 +284,9 @@ impl Engine {
 fn event_object(event: Event) -> Result<JsValue, Error> {
     let (kind, object) = match event {
         Event::Chunk(chunk) => ("chunk", to_value(&chunk)?),
-        Event::Done(result) => {
-            let object = JsValue::from(js_sys::Object::new());
-            errors::set(&object, "result", &to_value(&result)?);
-            ("done", object)
-        }
+        Event::Done(result) => ("done", event_of("result", &to_value(&result)?)),
+        Event::BeamStep(step) => beam::step_event(&step)?,
+        Event::BeamDone(result) => beam::done_event(&result)?,
         Event::Logits(logits) => {
             let object = JsValue::from(js_sys::Object::new());
             let data = js_sys::Float32Array::from(&logits.data[..]);
@@ -315,11 +314,16 @@ fn event_object(event: Event) -> Result<JsValue, Error> {
     Ok(object)
 }
 
+/// An event with one thing in it.
+pub(super) fn event_of(name: &str, value: &JsValue) -> JsValue {
+    let object = JsValue::from(js_sys::Object::new());
+    errors::set(&object, name, value);
+    object
+}
+
 /// The event of a job that failed.
 pub(super) fn failed(error: &Error) -> (&'static str, JsValue) {
-    let object = JsValue::from(js_sys::Object::new());
-    errors::set(&object, "error", &errors::to_js(error));
-    ("error", object)
+    ("error", event_of("error", &errors::to_js(error)))
 }
 
 pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<JsValue, Error> {

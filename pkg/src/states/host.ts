@@ -5,6 +5,8 @@
  * Nothing is opened or read before the first request.
  */
 
+import type { BeamHost } from "../beam/host.js";
+import type { BeamStep } from "../beam/types.js";
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
 import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
@@ -27,6 +29,7 @@ export interface StateHostEnvironment {
   engine(): Engine;
   /** Runs a job to its end: the event that ended it. `sink`: for a generation's chunks. */
   run(job: number, signal: AbortSignal, sink?: Sink<GenerationChunk>): Promise<EngineEvent>;
+  beams: BeamHost;
 }
 
 type Answer<Name extends StateRequestName> = StateRequests[Name]["value"];
@@ -90,6 +93,12 @@ export class StateHost {
         return null;
       case "generate":
         return this.#generate(opened, args, sink);
+      case "beamSearch": {
+        await opened.shelf.fetchBlocks(args.id);
+        throwIfAborted(signal);
+        const job = this.#environment.engine().addStateBeamSearch(args.id, toJson(args.options), args.asks !== null);
+        return this.#environment.beams.search(job, args.asks, { ...sink, give: onEvent as (step: BeamStep) => void });
+      }
       case "merge":
         return this.#merge(opened, args.command, args.evaluate, signal);
       case "diff":

@@ -2,6 +2,8 @@
  * What the client asks of the host about states, and the answers, typed once.
  */
 
+import type { Asks } from "../beam/messages.js";
+import type { BeamResult, BeamStep, EngineBeamSearchOptions } from "../beam/types.js";
 import type { Kept } from "../cache/requests.js";
 import type { GenerationEvent } from "../protocol.js";
 import type {
@@ -45,6 +47,8 @@ export interface StateRequests {
     value: Omit<StateGenerationResult, "cache">;
     event: GenerationEvent;
   };
+  /** It changes nothing. */
+  beamSearch: { args: { id: string; options: EngineBeamSearchOptions; asks: Asks }; value: BeamResult; event: BeamStep };
   merge: { args: { command: StateCommand; evaluate: boolean }; value: StateInfo; event: never };
   diff: { args: { a: string; b: string; distributions: boolean }; value: StateDiff; event: never };
   compare: { args: { a: string; b: string }; value: StateComparison; event: never };

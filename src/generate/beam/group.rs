@@ -15,7 +15,7 @@ use super::candidates::Candidate;
 use super::options::EarlyStopping;
 use super::trail::Trail;
 use super::tree::NodeId;
-use crate::generate::FinishReason;
+use crate::generate::Ending;
 
 /// Whose rules count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +52,6 @@ impl Terms {
     }
 }
 
-/// Why a sequence ended, and with which stop string.
-pub type Finish = (FinishReason, Option<String>);
-
 /// A sequence that goes on.
 #[derive(Debug, Clone)]
 pub struct Beam {
@@ -77,7 +74,7 @@ pub struct Hypothesis {
     pub transition_scores: Vec<f32>,
     /// Of each token: which beam it came after.
     pub beam_indices: Vec<u32>,
-    pub finish: Finish,
+    pub ending: Ending,
     pub group: usize,
 }
 

@@ -15,8 +15,8 @@ use super::search::{Ends, Search};
 use super::trail::Texts;
 use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
-use crate::generate::generation::{PREFILL_CHUNK, Timings, Usage};
-use crate::generate::processors::{LogitsProcessor, Pipeline, pipeline};
+use crate::generate::generation::{Ending, PREFILL_CHUNK, Timings, Usage};
+use crate::generate::processors::{Pipeline, PipelineContext, Place, pipeline};
 use crate::generate::rng::{Rng, RngState, fresh_seed};
 use crate::generate::{FinishReason, GenerateOptions, Input};
 use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
@@ -39,6 +39,7 @@ pub struct BeamSearch {
     /// The last tokens of the open beams, for the rows of a step.
     last: Vec<u32>,
     steps: usize,
+    max_time_ms: Option<f64>,
     started: f64,
     first_token: Option<f64>,
 }
@@ -79,6 +80,7 @@ impl BeamSearch {
                 .eos_token_ids
                 .clone()
                 .unwrap_or_else(|| config.eos_token_ids.clone()),
+            stop_token_ids: generation.stop_token_ids.clone(),
             limit: generation.max_tokens.min(room),
             at_limit: if generation.max_tokens <= room {
                 FinishReason::Length
@@ -86,12 +88,20 @@ impl BeamSearch {
                 FinishReason::Context
             },
         };
+        let context = PipelineContext {
+            prompt_len: prompt.len(),
+            vocab_size: config.vocab_size,
+            eos_token_ids: &ends.eos_token_ids,
+            min_tokens_to_keep: 1,
+            max_length: prompt.len().saturating_add(generation.max_tokens),
+            tokenizer: tokenizer.as_deref(),
+        };
+        let processors = processors(options, generation, context, &picks)?;
         let texts = Texts {
             tokenizer,
             stop: generation.stop.clone(),
             include_stop: generation.include_stop,
         };
-        let processors = processors(options, generation, &picks);
         Ok(Self {
             search: Search::new(
                 prompt.clone(),
@@ -110,6 +120,7 @@ impl BeamSearch {
             seed,
             last: Vec::new(),
             steps: 0,
+            max_time_ms: generation.max_time_ms,
             started: now,
             first_token: None,
         })
@@ -181,6 +192,10 @@ impl BeamSearch {
     /// Takes the logits of the rows last asked for (empty inside the prompt) and
     /// says what is new, `None` where nothing is.
     pub fn accept(&mut self, mut logits: Vec<Vec<f32>>, now: f64) -> Result<Option<BeamStep>> {
+        let elapsed = now - self.started;
+        if self.max_time_ms.is_some_and(|most| elapsed >= most) {
+            return Ok(self.abort(&Ending::number(FinishReason::Time, elapsed)));
+        }
         if logits.first().is_none_or(Vec::is_empty) {
             return Ok(None);
         }
@@ -227,8 +242,14 @@ impl BeamSearch {
         self.ended.retain(|node, _| kept.contains(node));
     }
 
+    /// Leaves `ms` milliseconds out of its times.
+    pub fn pass_over(&mut self, ms: f64) {
+        self.started += ms;
+        self.first_token = self.first_token.map(|at| at + ms);
+    }
+
     /// Ends it here: the open beams count as sequences.
-    pub fn abort(&mut self) -> Option<BeamStep> {
+    pub fn abort(&mut self, ending: &Ending) -> Option<BeamStep> {
         if self.search.is_done() {
             return None;
         }
@@ -236,7 +257,7 @@ impl BeamSearch {
         for (node, cache) in open.zip(&self.caches) {
             self.ended.insert(node, cache.clone());
         }
-        self.search.abort();
+        self.search.abort(ending);
         (self.steps > 0).then(|| self.search.take_tree())
     }
 
@@ -285,20 +306,25 @@ impl BeamSearch {
 }
 
 /// The processors of the search.
-fn processors(options: &BeamOptions, generation: &GenerateOptions, picks: &Picks) -> Pipeline {
+fn processors(
+    options: &BeamOptions,
+    generation: &GenerateOptions,
+    context: PipelineContext,
+    picks: &Picks,
+) -> Result<Pipeline> {
     let mut generation = generation.clone();
-    if !options.do_sample {
+    let mut context = context;
+    if options.do_sample {
+        context.min_tokens_to_keep = 1 + context.eos_token_ids.len();
+    } else {
         generation.temperature = 0.0;
     }
-    let mut all: Vec<Box<dyn LogitsProcessor>> = Vec::new();
+    let mut all = pipeline(&generation, &context)?;
     if options.num_beam_groups > 1 {
-        all.push(Box::new(Hamming::new(
-            options.diversity_penalty,
-            picks.clone(),
-        )));
+        let penalty = Hamming::new(options.diversity_penalty, picks.clone());
+        all.insert(Place::AfterSequenceBias, Box::new(penalty));
     }
-    all.push(Box::new(pipeline(&generation)));
-    Pipeline::new(all)
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::generate::beam::{BeamNodeState, EarlyStopping};
+use crate::generate::generation::Matched;
 use crate::generate::scheduler::tests::{EOS, N_POSITIONS, scheduler};
 use crate::generate::{Event, Scheduler};
 
@@ -124,7 +125,7 @@ fn a_beam_that_completes_a_stop_string_has_ended_there() {
     assert_eq!(best.tokens, [66, 67, 68, 69]);
     assert_eq!(best.text_tokens, [66, 67]);
     assert_eq!(best.finish_reason, FinishReason::Stop);
-    assert_eq!(best.stop_sequence.as_deref(), Some("DE"));
+    assert_eq!(best.matched, Some(Matched::Text("DE".into())));
     let kept = GenerateOptions {
         include_stop: true,
         ..generation
@@ -149,6 +150,51 @@ fn the_end_of_text_token_ends_a_beam_and_is_no_text() {
         .flat_map(|step| &step.nodes)
         .find(|node| node.id == best.node);
     assert_eq!(end.map(|node| node.text.as_str()), Some(""));
+}
+
+#[test]
+fn a_stop_token_ends_a_beam() {
+    let generation = GenerateOptions {
+        stop_token_ids: vec![68],
+        ..tokens(9)
+    };
+    let (_, result) = search("A", &beams(2), &generation);
+    let best = &result.sequences[0];
+    assert_eq!(
+        (best.text.as_str(), &best.tokens[..]),
+        ("BC", &[66, 67, 68][..])
+    );
+    assert_eq!(best.finish_reason, FinishReason::StopToken);
+    assert_eq!(best.matched, Some(Matched::Number(68.0)));
+    let kept = GenerateOptions {
+        include_stop: true,
+        ..generation
+    };
+    assert_eq!(search("A", &beams(2), &kept).1.sequences[0].text, "BCD");
+}
+
+#[test]
+fn a_search_ends_when_its_time_is_over_with_what_there_is() {
+    let clock = {
+        use std::cell::Cell;
+        thread_local!(static NOW: Cell<f64> = const { Cell::new(0.0) });
+        || NOW.replace(NOW.get() + 1.0)
+    };
+    let model = scheduler().shared_model();
+    let mut scheduler = Scheduler::new(model, None, clock);
+    let generation = GenerateOptions {
+        max_time_ms: Some(20.0),
+        ..tokens(90)
+    };
+    scheduler
+        .add_beam_search(Input::Tokens(vec![65]), None, &beams(2), &generation)
+        .unwrap();
+    let (_, result) = drain(&mut scheduler);
+    assert!((2..20).contains(&result.steps), "{}", result.steps);
+    for sequence in &result.sequences {
+        assert_eq!(sequence.finish_reason, FinishReason::Time);
+        assert_eq!(sequence.tokens.len(), result.steps as usize);
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What a beam search gives in the end.
 
 use super::group::Hypothesis;
-use crate::generate::FinishReason;
-use crate::generate::generation::{Timings, Usage, seed_for_javascript};
+use crate::generate::generation::{FinishReason, Matched, Timings, Usage, seed_for_javascript};
 use serde::Serialize;
 
 /// One of the sequences found.
@@ -27,8 +26,10 @@ pub struct BeamSequence {
     /// Of each token, which of the beams it came after.
     pub beam_indices: Vec<u32>,
     pub finish_reason: FinishReason,
-    /// The stop string that ended it, else `null`.
-    pub stop_sequence: Option<String>,
+    /// What it was that ended it: the stop string, or the id of the end-of-text
+    /// or stop token; the milliseconds; else `null`.
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "string | number | null"))]
+    pub matched: Option<Matched>,
     /// Its last node in the tree.
     pub node: u32,
     /// The group of beams that found it; 0 where there are no groups.
@@ -37,7 +38,6 @@ pub struct BeamSequence {
 
 impl BeamSequence {
     pub(super) fn new(hypothesis: Hypothesis, text: (String, Vec<u32>)) -> Self {
-        let (finish_reason, stop_sequence) = hypothesis.finish;
         Self {
             text: text.0,
             text_tokens: text.1,
@@ -45,8 +45,8 @@ impl BeamSequence {
             score: hypothesis.score,
             transition_scores: hypothesis.transition_scores,
             beam_indices: hypothesis.beam_indices,
-            finish_reason,
-            stop_sequence,
+            finish_reason: hypothesis.ending.reason,
+            matched: hypothesis.ending.matched,
             node: hypothesis.node,
             group: hypothesis.group as u32,
         }

@@ -3,8 +3,8 @@
 //!
 //! A step, for each group in turn: log-probabilities of every beam; the
 //! processors; the beam's sum added; the best `max(2, 1 + ends) * beams`
-//! candidates (or so many drawn), `ends` being the number of end-of-text tokens.
-//! A candidate has ended by an end-of-text token, by completing a stop string,
+//! candidates (or so many drawn), `ends` being the number of tokens that end a
+//! sequence. A candidate has ended by such a token, by completing a stop string,
 //! or by its length. So many are looked at because then enough are left to go
 //! on with, whatever ends.
 //!
@@ -13,13 +13,13 @@
 
 use super::allowed::Allowed;
 use super::candidates::{Candidate, Row, best, draw};
-use super::group::{Beam, Finish, Group, Hypothesis, Rules, Terms};
+use super::group::{Beam, Group, Hypothesis, Rules, Terms};
 use super::hamming::Picks;
 use super::options::BeamOptions;
 use super::trail::{Texts, Trail};
 use super::tree::{BeamNode, BeamNodeState, BeamStep, NodeId, ROOT, Tree};
 use crate::error::{Error, Result};
-use crate::generate::FinishReason;
+use crate::generate::generation::{Ending, FinishReason, Matched};
 use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::LogitsProcessor;
 use crate::generate::rng::Rng;
@@ -29,9 +29,18 @@ use crate::generate::sampler::argmax;
 #[derive(Debug, Clone)]
 pub struct Ends {
     pub eos_token_ids: Vec<u32>,
+    /// More tokens that end one.
+    pub stop_token_ids: Vec<u32>,
     /// Most tokens of a sequence, at least 1, and why there are no more.
     pub limit: usize,
     pub at_limit: FinishReason,
+}
+
+impl Ends {
+    /// How many tokens end a sequence.
+    fn count(&self) -> usize {
+        self.eos_token_ids.len() + self.stop_token_ids.len()
+    }
 }
 
 /// A beam search, apart from the model.
@@ -69,7 +78,7 @@ struct Looked {
     candidate: Candidate,
     text: String,
     trail: Trail,
-    finish: Option<Finish>,
+    ending: Option<Ending>,
 }
 
 impl Search {
@@ -171,7 +180,10 @@ impl Search {
             first_row += count;
         }
         if self.groups.iter().all(|group| group.is_done) || self.generated >= self.ends.limit {
-            self.end(self.ends.at_limit, self.terms.rules == Rules::Diverse);
+            self.end(
+                &self.ends.at_limit.into(),
+                self.terms.rules == Rules::Diverse,
+            );
         } else {
             self.drop_done_groups(&mut decision);
         }
@@ -193,7 +205,7 @@ impl Search {
     ) -> Result<()> {
         let candidates = self.candidates(index, rows)?;
         let looked = self.look_at(index, candidates);
-        let ended: Vec<bool> = looked.iter().map(|look| look.finish.is_some()).collect();
+        let ended: Vec<bool> = looked.iter().map(|look| look.ending.is_some()).collect();
         let candidates: Vec<Candidate> = looked.iter().map(|look| look.candidate).collect();
         let sorted = self.groups[index].sort(&self.terms, &candidates, &ended);
 
@@ -214,9 +226,9 @@ impl Search {
         for &rank in &sorted.ending {
             let look = &looked[rank];
             let beam = self.grow(index, look, nodes[rank]);
-            let finish = look.finish.clone();
             let row = first_row + look.candidate.beam;
-            self.keep(index, beam, finish.unwrap_or((self.ends.at_limit, None)));
+            let ending = look.ending.clone();
+            self.keep(index, beam, ending.unwrap_or(self.ends.at_limit.into()));
             decision.ended.push((nodes[rank], row));
         }
         let running = sorted.continuing.iter();
@@ -261,7 +273,7 @@ impl Search {
                 scores,
             })
             .collect();
-        let count = 2.max(1 + self.ends.eos_token_ids.len()) * self.terms.size;
+        let count = 2.max(1 + self.ends.count()) * self.terms.size;
         match &mut self.chance {
             Some(rng) => draw(&rows, count, rng),
             None => best(&rows, count),
@@ -300,20 +312,30 @@ impl Search {
         let running = &self.groups[index].running;
         let at_limit = self.terms.rules == Rules::Plain && self.generated >= self.ends.limit;
         let look = |candidate: Candidate| {
+            let token = candidate.token;
             let mut trail = running[candidate.beam].trail.clone();
-            let (text, finish) = if self.ends.eos_token_ids.contains(&candidate.token) {
-                (String::new(), Some((FinishReason::Eos, None)))
+            let number = |reason| Some(Ending::number(reason, token));
+            let (text, ending) = if self.ends.eos_token_ids.contains(&token) {
+                (String::new(), number(FinishReason::Eos))
             } else {
-                let (text, stop) = self.texts.push(&mut trail, candidate.token);
-                let stopped = stop.map(|stop| (FinishReason::Stop, Some(stop)));
-                let at_limit = at_limit.then_some((self.ends.at_limit, None));
-                (text, stopped.or(at_limit))
+                let (text, stop) = self.texts.push(&mut trail, token);
+                let stopped = stop.map(|stop| Ending {
+                    reason: FinishReason::Stop,
+                    matched: Some(Matched::Text(stop)),
+                });
+                let at_limit = at_limit.then(|| self.ends.at_limit.into());
+                let ending = if self.ends.stop_token_ids.contains(&token) {
+                    number(FinishReason::StopToken)
+                } else {
+                    stopped.or(at_limit)
+                };
+                (text, ending)
             };
             Looked {
                 candidate,
                 text,
                 trail,
-                finish,
+                ending,
             }
         };
         candidates.into_iter().map(look).collect()
@@ -348,7 +370,7 @@ impl Search {
     }
 
     /// Keeps a sequence that has ended, if it is good enough.
-    fn keep(&mut self, index: usize, beam: Beam, finish: Finish) {
+    fn keep(&mut self, index: usize, beam: Beam, ending: Ending) {
         let tokens = beam.history[self.prompt_len..].to_vec();
         let hypothesis = Hypothesis {
             node: beam.node,
@@ -356,7 +378,7 @@ impl Search {
             tokens,
             transition_scores: beam.transition_scores,
             beam_indices: beam.beam_indices,
-            finish,
+            ending,
             group: index,
         };
         if let Some(given_up) = self.groups[index].keep(&self.terms, hypothesis) {
@@ -366,7 +388,7 @@ impl Search {
 
     /// Ends the search: open beams are kept where `keep_open`, as far as they
     /// are good enough, and given up where not.
-    fn end(&mut self, reason: FinishReason, keep_open: bool) {
+    fn end(&mut self, ending: &Ending, keep_open: bool) {
         self.is_done = true;
         for index in 0..self.groups.len() {
             let keep_open = keep_open && !self.groups[index].is_done;
@@ -374,7 +396,7 @@ impl Search {
                 // Before the first token there is nothing to keep.
                 if keep_open && beam.node != ROOT {
                     self.tree.finish(beam.node);
-                    self.keep(index, beam, (reason, None));
+                    self.keep(index, beam, ending.clone());
                 } else {
                     self.tree.prune(beam.node);
                 }
@@ -399,9 +421,9 @@ impl Search {
     }
 
     /// Ends it here: the open beams count as sequences.
-    pub fn abort(&mut self) {
+    pub fn abort(&mut self, ending: &Ending) {
         if !self.is_done {
-            self.end(FinishReason::Aborted, true);
+            self.end(ending, true);
         }
     }
 
@@ -430,8 +452,13 @@ impl Search {
 
     /// The text of a sequence, cut as stop strings are, and its tokens.
     pub fn text(&self, hypothesis: &Hypothesis) -> Result<(String, Vec<u32>)> {
-        let without_end = match (&hypothesis.finish.0, hypothesis.tokens.split_last()) {
-            (FinishReason::Eos, Some((_, rest))) => rest,
+        let is_text = match hypothesis.ending.reason {
+            FinishReason::Eos => false,
+            FinishReason::StopToken => self.texts.include_stop,
+            _ => true,
+        };
+        let without_end = match hypothesis.tokens.split_last() {
+            Some((_, rest)) if !is_text => rest,
             _ => &hypothesis.tokens,
         };
         self.texts.whole(without_end)

@@ -63,6 +63,7 @@ fn search(case: &Case) -> Search {
         &case.options,
         Ends {
             eos_token_ids: case.eos.clone(),
+            stop_token_ids: Vec::new(),
             limit: case.limit,
             at_limit: FinishReason::Length,
         },
@@ -339,7 +340,7 @@ proptest! {
             prop_assert!((score - kept.score).abs() < 1e-6 * score.abs().max(1.0));
             prop_assert_eq!(kept.beam_indices.len(), kept.tokens.len());
             let ended = kept.tokens.last().is_some_and(|last| case.eos.contains(last));
-            prop_assert_eq!(kept.finish.0 == FinishReason::Eos, ended);
+            prop_assert_eq!(kept.ending.reason == FinishReason::Eos, ended);
             prop_assert!(ended || kept.tokens.len() == case.limit);
         }
         let mut tokens: Vec<_> = search.best().iter().map(|h| (h.group, h.tokens.clone())).collect();
@@ -391,7 +392,7 @@ proptest! {
         }
         let ended: Vec<Found> = found(&search);
         let was_done = search.is_done();
-        search.abort();
+        search.abort(&FinishReason::Aborted.into());
         prop_assert!(search.is_done());
         let best = search.best();
         prop_assert!(best.is_sorted_by(|a, b| a.score >= b.score));
@@ -399,7 +400,7 @@ proptest! {
         prop_assert_eq!(best.is_empty(), steps == 0);
         for kept in &best {
             let known = ended.contains(&(kept.tokens.clone(), kept.score));
-            let aborted = kept.finish.0 == FinishReason::Aborted;
+            let aborted = kept.ending.reason == FinishReason::Aborted;
             prop_assert!(known || (aborted && !was_done));
         }
     }

@@ -20,7 +20,8 @@ pub use token_probs::{TokenLogprob, TokenLogprobs};
 
 use super::GenerateOptions;
 use super::lookup::Lookup;
-use super::processors::{LogitsProcessor, Pipeline, pipeline};
+use super::mirostat::Mirostat;
+use super::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
 use super::progress::PromptProgress;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
@@ -80,6 +81,7 @@ pub struct Generation {
     checking: Vec<u32>,
     eos_token_ids: Vec<u32>,
     pipeline: Pipeline,
+    mirostat: Option<Mirostat>,
     sampler: Sampler,
     seed: u64,
     stop: StopMatcher,
@@ -130,6 +132,23 @@ impl Generation {
             (None, None) => Rng::new(fresh_seed()?),
         };
         let seed = rng.state().seed;
+        let eos_token_ids = options
+            .eos_token_ids
+            .clone()
+            .unwrap_or_else(|| config.eos_token_ids.clone());
+        let context = PipelineContext {
+            prompt_len: prompt.len(),
+            vocab_size: config.vocab_size,
+            eos_token_ids: &eos_token_ids,
+            min_tokens_to_keep: 1,
+            max_length: prompt.len().saturating_add(options.max_tokens),
+            tokenizer: tokenizer.as_deref(),
+        };
+        let pipeline = pipeline(options, &context)?;
+        let mirostat = options
+            .mirostat
+            .filter(|_| !options.is_greedy())
+            .map(|mirostat| Mirostat::new(mirostat.tau, mirostat.eta));
         let mut generation = Self {
             kv: model.new_kv(),
             cached: 0,
@@ -145,11 +164,9 @@ impl Generation {
             guide,
             lookup,
             checking: Vec::new(),
-            eos_token_ids: options
-                .eos_token_ids
-                .clone()
-                .unwrap_or_else(|| config.eos_token_ids.clone()),
-            pipeline: pipeline(options),
+            eos_token_ids,
+            pipeline,
+            mirostat,
             sampler: if options.is_greedy() {
                 Sampler::greedy()
             } else {
@@ -350,6 +367,9 @@ impl Generation {
         }
 
         self.pipeline.process(&self.history, &mut scores);
+        if let Some(mirostat) = &mut self.mirostat {
+            mirostat.process(&mut scores);
+        }
         let before = self.sampler.clone_rng();
         let token = self.sampler.pick(&scores)?;
         if let Some((distribution, logits)) = &told {
@@ -368,6 +388,10 @@ impl Generation {
                 self.logprobs.push(logprobs.clone());
                 list.push(logprobs);
             }
+        }
+        if let Some(mirostat) = &mut self.mirostat {
+            let surprise = mirostat.surprise(scores[token as usize]);
+            mirostat.observe(surprise);
         }
         self.take(token, chunk)?;
         if let (false, Some(guide)) = (self.is_finished(), &mut self.guide) {

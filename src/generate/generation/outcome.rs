@@ -70,7 +70,7 @@ impl From<FinishReason> for Ending {
 }
 
 impl Ending {
-    pub(super) fn number(reason: FinishReason, number: impl Into<f64>) -> Self {
+    pub(in crate::generate) fn number(reason: FinishReason, number: impl Into<f64>) -> Self {
         Self {
             reason,
             matched: Some(Matched::Number(number.into())),

@@ -133,7 +133,7 @@ pub struct GenerateOptions {
         target_arch = "wasm32",
         tsify(type = "[start: number, factor: number]")
     )]
-    pub exponential_decay_length_penalty: Option<(usize, f32)>,
+    pub exponential_decay_length_penalty: Option<(usize, f64)>,
     /// NaN becomes 0 and infinities the largest numbers, instead of an error.
     /// Default: false.
     pub remove_invalid_values: bool,

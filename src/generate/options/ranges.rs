@@ -168,7 +168,8 @@ impl GenerateOptions {
         check_ids("forcedBosTokenId", bos, vocab_size)?;
         check_ids("forcedEosTokenId", &self.forced_eos_token_id, vocab_size)?;
         if let Some((_, factor)) = self.exponential_decay_length_penalty {
-            above_zero("exponentialDecayLengthPenalty[1]", factor)?;
+            let ok = factor.is_finite() && factor > 0.0;
+            within("exponentialDecayLengthPenalty[1]", &factor, ok, ABOVE_ZERO)?;
         }
         if let Some(prompt) = &self.negative_prompt {
             check_sequence("negativePrompt", prompt, vocab_size)?;

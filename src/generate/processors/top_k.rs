@@ -25,11 +25,16 @@ impl TopK {
 
 impl LogitsProcessor for TopK {
     fn process(&mut self, _history: &[u32], scores: &mut [f32]) {
-        let last_kept = kth_largest(scores, self.k, &mut self.scratch);
-        for score in scores {
-            if *score < last_kept {
-                *score = f32::NEG_INFINITY;
-            }
+        keep_best(scores, self.k, &mut self.scratch);
+    }
+}
+
+/// Rules out what is below the `k`-th largest score.
+pub(super) fn keep_best(scores: &mut [f32], k: usize, scratch: &mut Vec<f32>) {
+    let last_kept = kth_largest(scores, k, scratch);
+    for score in scores {
+        if *score < last_kept {
+            *score = f32::NEG_INFINITY;
         }
     }
 }

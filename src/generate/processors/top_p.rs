@@ -1,6 +1,6 @@
 //! `top_p`: keeps the nucleus, the fewest best tokens that hold probability p.
 
-use super::{LogitsProcessor, select};
+use super::{LogitsProcessor, select, softmax::Softmax};
 
 /// With `P` the probability of a token and of all that rank below it, under
 /// the softmax of what is not ruled out yet:
@@ -18,17 +18,8 @@ use super::{LogitsProcessor, select};
 #[derive(Debug)]
 pub struct TopP {
     p: f64,
-    min_tokens_to_keep: usize,
-    ranked: Vec<Candidate>,
-    scratch: Vec<f32>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    score: f32,
-    id: u32,
-    /// Probability, times a factor that is the same for all.
-    weight: f64,
+    softmax: Softmax,
+    nucleus: Nucleus,
 }
 
 impl TopP {
@@ -38,62 +29,79 @@ impl TopP {
     pub fn new(p: f64, min_tokens_to_keep: usize) -> Self {
         Self {
             p,
-            min_tokens_to_keep: min_tokens_to_keep.max(1),
-            ranked: Vec::new(),
-            scratch: Vec::new(),
+            softmax: Softmax::default(),
+            nucleus: Nucleus::new(min_tokens_to_keep),
         }
-    }
-
-    /// Fills `ranked` with the tokens that may stay, best first, and gives the
-    /// weight of all tokens.
-    fn rank(&mut self, scores: &[f32]) -> f64 {
-        let best = f64::from(select::largest(scores));
-        let mut total = 0.0;
-        self.ranked.clear();
-        for (id, &score) in (0u32..).zip(scores) {
-            if score > f32::NEG_INFINITY {
-                let weight = libm::exp(f64::from(score) - best);
-                total += weight;
-                self.ranked.push(Candidate { score, id, weight });
-            }
-        }
-        // Of n tokens, one with at most 1/n of what may be ruled out goes for
-        // sure: it and all below it make no more than that. Few are left to
-        // sort then.
-        let surely_out = (1.0 - self.p) * total / self.ranked.len() as f64;
-        let surely_in = select::kth_largest(scores, self.min_tokens_to_keep, &mut self.scratch);
-        self.ranked
-            .retain(|c| c.weight > surely_out || c.score >= surely_in);
-        self.ranked.sort_unstable_by(|a, b| {
-            // Adding 0 makes -0 equal to 0. There is no NaN among them.
-            let descending = (b.score + 0.0).total_cmp(&(a.score + 0.0));
-            descending.then(a.id.cmp(&b.id))
-        });
-        total
     }
 }
 
 impl LogitsProcessor for TopP {
     fn process(&mut self, _history: &[u32], scores: &mut [f32]) {
-        let total = self.rank(scores);
-        let ruled_out = (1.0 - self.p) as f32;
-        let mut above = 0.0;
-        let mut last_kept = None;
-        for (rank, &candidate) in self.ranked.iter().enumerate() {
-            let from_here_down = ((total - above) / total) as f32;
-            if rank >= self.min_tokens_to_keep && from_here_down <= ruled_out {
-                break;
-            }
-            above += candidate.weight;
-            last_kept = Some(candidate);
+        if self.softmax.fill(scores) {
+            self.nucleus.keep(self.p, &self.softmax, scores);
         }
-        let Some(last) = last_kept else {
-            return; // nothing but -inf, or scores that the sampler refuses
+    }
+}
+
+/// What finds the nucleus of a softmax, with its buffers.
+#[derive(Debug)]
+pub(super) struct Nucleus {
+    min_tokens_to_keep: usize,
+    keys: Vec<f64>,
+    order: Vec<u32>,
+    scratch: Vec<f32>,
+}
+
+impl Nucleus {
+    pub fn new(min_tokens_to_keep: usize) -> Self {
+        Self {
+            min_tokens_to_keep: min_tokens_to_keep.max(1),
+            keys: Vec::new(),
+            order: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Rules out of `scores`, whose softmax is `softmax`, what is beyond the
+    /// nucleus of probability `p`.
+    pub fn keep(&mut self, p: f64, softmax: &Softmax, scores: &mut [f32]) {
+        self.keys.clear();
+        // Adding 0 makes -0 equal to 0.
+        let key = |&id: &u32| 0.0 - f64::from(scores[id as usize]) + 0.0;
+        self.keys.extend(softmax.ids.iter().map(key));
+        let best = select::largest(scores);
+
+        let most_ruled_out = (1.0 - p) as f32;
+        let all_below_go =
+            |sum: f64| ((softmax.total - sum) / softmax.total) as f32 <= most_ruled_out;
+        let (keys, order) = (&self.keys, &mut self.order);
+        let lowest = -f64::from(best);
+        let place = select::place_of_sum(keys, lowest, &softmax.weights, order, all_below_go);
+        let Some(place) = place else {
+            return; // a p that is 1 but for rounding
         };
-        for (id, score) in (0u32..).zip(scores) {
-            if *score < last.score || (*score == last.score && id > last.id) {
-                *score = f32::NEG_INFINITY;
-            }
+        let id = softmax.ids[place];
+        let (score, id) = self.spare(scores[id as usize], id, scores);
+        select::rule_out_below(scores, score, id);
+    }
+
+    /// The last token to keep, so that the best `min_tokens_to_keep` are.
+    fn spare(&mut self, score: f32, id: u32, scores: &[f32]) -> (f32, u32) {
+        if self.min_tokens_to_keep == 1 {
+            return (score, id);
+        }
+        let bar = select::kth_largest(scores, self.min_tokens_to_keep, &mut self.scratch);
+        if score < bar {
+            return (score, id);
+        }
+        let better = scores.iter().filter(|&&s| s > bar).count();
+        let ties = (0u32..).zip(scores).filter(|&(_, &s)| s == bar);
+        let mut ids = ties.map(|(id, _)| id);
+        let spared = ids.nth(self.min_tokens_to_keep - better - 1).unwrap_or(id);
+        if score == bar {
+            (bar, spared.max(id))
+        } else {
+            (bar, spared)
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Whole generations on the mini models against transformers' `generate()`:
-//! greedy texts with their stops, and the processed scores that sampling draws
-//! from. A case that uses a control which this library does not have yet is
-//! left out by the names of its parameters.
+//! greedy texts with their stops and the processed scores of their tokens, and
+//! all the processed scores that sampling draws from.
 
 use crate::fixtures::{Array, Fixtures};
 use crate::forward::{mini, near};
 use crate::report::Report;
-use cacher_wasm::generate::processors::{LogitsProcessor, pipeline};
+use cacher_wasm::generate::generation::Matched;
+use cacher_wasm::generate::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
 use cacher_wasm::generate::{Event, FinishReason, GenerateOptions, Input, Scheduler};
 use cacher_wasm::model::{LogitRows, Model, Rows, Taps};
 use cacher_wasm::tokenizer::Tokenizer;
@@ -46,6 +46,8 @@ struct Greedy {
     params: Map<String, Value>,
     tokens: Vec<u32>,
     finish_reason: String,
+    /// The processed score of each token.
+    transition_scores: Vec<f32>,
     stop: Option<Stop>,
 }
 
@@ -71,61 +73,145 @@ enum Processed {
     Kept { ids: Vec<usize>, values: Array },
 }
 
-/// The case's parameters as options; `None` where one is not there yet.
-pub fn options(params: &Map<String, Value>) -> Option<GenerateOptions> {
-    let mut options = GenerateOptions::default();
-    if params.get("do_sample") == Some(&Value::Bool(false)) {
-        options.temperature = 0.0;
-    }
+/// The options of transformers, by their names there and here.
+const NAMES: [(&str, &str); 24] = [
+    ("max_new_tokens", "maxTokens"),
+    ("temperature", "temperature"),
+    ("top_h", "topH"),
+    ("top_k", "topK"),
+    ("top_p", "topP"),
+    ("min_p", "minP"),
+    ("typical_p", "typicalP"),
+    ("epsilon_cutoff", "epsilonCutoff"),
+    ("eta_cutoff", "etaCutoff"),
+    ("repetition_penalty", "repetitionPenalty"),
+    ("no_repeat_ngram_size", "noRepeatNgramSize"),
+    ("bad_words_ids", "badWords"),
+    ("sequence_bias", "sequenceBias"),
+    ("suppress_tokens", "suppressTokens"),
+    ("begin_suppress_tokens", "beginSuppressTokens"),
+    ("min_length", "minLength"),
+    ("min_new_tokens", "minNewTokens"),
+    ("forced_bos_token_id", "forcedBosTokenId"),
+    ("forced_eos_token_id", "forcedEosTokenId"),
+    (
+        "exponential_decay_length_penalty",
+        "exponentialDecayLengthPenalty",
+    ),
+    ("remove_invalid_values", "removeInvalidValues"),
+    ("renormalize_logits", "renormalizeLogits"),
+    ("eos_token_id", "eosTokenIds"),
+    ("stop_strings", "stop"),
+];
+
+/// The case's parameters as a caller in JavaScript gives them; an error where
+/// one has no counterpart.
+pub fn options(params: &Map<String, Value>) -> Result<GenerateOptions, String> {
+    let mut ours = Map::new();
     for (name, value) in params {
-        let number = value.as_f64().unwrap_or(f64::NAN) as f32;
-        match name.as_str() {
-            "do_sample" => {}
-            "max_new_tokens" => options.max_tokens = value.as_u64()? as usize,
-            "repetition_penalty" => options.repetition_penalty = number,
-            "temperature" => options.temperature = number,
-            "top_k" => options.top_k = value.as_u64()? as usize,
-            "top_p" => options.top_p = value.as_f64()?,
-            "min_p" => options.min_p = number,
-            "eos_token_id" => {
-                options.eos_token_ids = Some(match value {
-                    Value::Array(ids) => ids
-                        .iter()
-                        .map(|id| id.as_u64().map(|id| id as u32))
-                        .collect::<Option<_>>()?,
-                    id => vec![id.as_u64()? as u32],
-                });
-            }
-            "stop_strings" => options.stop = serde_json::from_value(value.clone()).ok()?,
-            _ => return None,
+        if name == "do_sample" {
+            continue;
         }
+        let Some((_, our_name)) = NAMES.iter().find(|(theirs, _)| theirs == name) else {
+            return Err(format!("there is no option like {name}"));
+        };
+        let value = match (name.as_str(), value) {
+            ("eos_token_id", Value::Number(id)) => Value::Array(vec![id.clone().into()]),
+            _ => value.clone(),
+        };
+        ours.insert((*our_name).to_owned(), value);
     }
-    Some(options)
+    if params.get("do_sample") != Some(&Value::Bool(true)) {
+        ours.insert("temperature".to_owned(), 0.into());
+    }
+    serde_json::from_value(ours.into()).map_err(|e| e.to_string())
+}
+
+/// The processors of a generation that continues `prompt`.
+fn pipeline_of(
+    options: &GenerateOptions,
+    model: &dyn Model,
+    prompt: &[u32],
+) -> Result<Pipeline, String> {
+    let config = model.config();
+    options
+        .validate(config.vocab_size)
+        .map_err(|e| e.to_string())?;
+    let context = PipelineContext {
+        prompt_len: prompt.len(),
+        vocab_size: config.vocab_size,
+        eos_token_ids: options
+            .eos_token_ids
+            .as_deref()
+            .unwrap_or(&config.eos_token_ids),
+        min_tokens_to_keep: 1,
+        max_length: prompt.len() + options.max_tokens,
+        tokenizer: None,
+    };
+    pipeline(options, &context).map_err(|e| e.to_string())
+}
+
+/// The processed scores before each of `tokens`, which are taken as chosen.
+fn processed_scores(
+    model: &dyn Model,
+    options: &GenerateOptions,
+    prompt: &[u32],
+    tokens: &[u32],
+) -> Result<Vec<Vec<f32>>, String> {
+    let mut pipeline = pipeline_of(options, model, prompt)?;
+    let mut kv = model.new_kv();
+    let mut history = prompt.to_vec();
+    let mut all = Vec::new();
+    for &token in tokens {
+        let rows = Rows {
+            tokens: &history[kv.len()..],
+            kv: &mut kv,
+            logits: LogitRows::Last,
+        };
+        let outputs = model.forward(&mut [rows], Taps::default());
+        let mut scores = outputs.map_err(|e| e.to_string())?.remove(0).logits;
+        pipeline.process(&history, &mut scores);
+        all.push(scores);
+        history.push(token);
+    }
+    Ok(all)
 }
 
 pub fn greedy(fixtures: &Fixtures) -> Report {
     let mut report = Report::default();
-    let mut left_out = 0;
+    let mut worst = 0.0;
     for name in ["mini-a", "mini-b"] {
         let tokenizer = fixtures.bytes(&format!("{name}/tokenizer.json"));
         let tokenizer = Tokenizer::from_tokenizer_json(&tokenizer).unwrap();
         let model = Rc::new(mini(fixtures, name));
-        let mut scheduler = Scheduler::new(model, Some(Rc::new(tokenizer)), || 0.0);
+        let mut scheduler = Scheduler::new(model.clone(), Some(Rc::new(tokenizer)), || 0.0);
         let goldens: Goldens<Greedy> = fixtures.json(&format!("{name}/greedy.json"));
         for case in &goldens.cases {
-            match options(&case.params) {
-                Some(options) => {
-                    let outcome = run_greedy(&mut scheduler, case, &options);
-                    report.case(&format!("{name} {}", case.name), outcome);
-                }
-                None => left_out += 1,
-            }
+            let outcome = options(&case.params).and_then(|options| {
+                run_greedy(&mut scheduler, case, &options)?;
+                check_scores(model.as_ref(), case, &options, &mut worst)
+            });
+            report.case(&format!("{name} {}", case.name), outcome);
         }
     }
+    let worst = format!("largest difference of a score {worst:.1e}");
+    report.measured.push(worst);
     report
-        .measured
-        .push(format!("{left_out} use other controls"));
-    report
+}
+
+fn check_scores(
+    model: &dyn Model,
+    case: &Greedy,
+    options: &GenerateOptions,
+    worst: &mut f32,
+) -> Result<(), String> {
+    let scores = processed_scores(model, options, &case.prompt, &case.tokens)?;
+    let chosen: Vec<f32> = scores
+        .iter()
+        .zip(&case.tokens)
+        .map(|(scores, &token)| scores[token as usize])
+        .collect();
+    near("scores", &chosen, &case.transition_scores, worst)
 }
 
 fn run_greedy(
@@ -150,7 +236,7 @@ fn run_greedy(
                         FinishReason::Stop => "stop",
                         FinishReason::Length => "length",
                         FinishReason::Context => "context",
-                        FinishReason::Aborted => "aborted",
+                        other => return Err(format!("it ended with {other:?}")),
                     };
                     let found = (&result.tokens, reason);
                     let expected = (&case.tokens, case.finish_reason.as_str());
@@ -164,8 +250,10 @@ fn run_greedy(
                         return Ok(());
                     };
                     let text = String::from_utf8_lossy(&unhex(&stop.cut_bytes_hex)).into_owned();
-                    let word = (reason == "stop").then(|| stop.stopping_word.clone());
-                    let (found, expected) = ((result.text, result.stop_sequence), (text, word));
+                    let word =
+                        (reason == "stop").then(|| Matched::Text(stop.stopping_word.clone()));
+                    let matched = result.matched.filter(|_| reason == "stop");
+                    let (found, expected) = ((result.text, matched), (text, word));
                     return if found == expected {
                         Ok(())
                     } else {
@@ -187,23 +275,18 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 pub fn warped(fixtures: &Fixtures) -> Report {
     let mut report = Report::default();
-    let (mut left_out, mut worst) = (0, 0.0);
+    let mut worst = 0.0;
     for name in ["mini-a", "mini-b"] {
         let model = mini(fixtures, name);
         let goldens: Goldens<Warped> = fixtures.json(&format!("{name}/warped.json"));
         for case in &goldens.cases {
-            match options(&case.params) {
-                Some(options) => {
-                    let outcome = run_warped(&model, case, &options, &mut worst);
-                    report.case(&format!("{name} {}", case.name), outcome);
-                }
-                None => left_out += 1,
-            }
+            let outcome = options(&case.params)
+                .and_then(|options| run_warped(&model, case, &options, &mut worst));
+            report.case(&format!("{name} {}", case.name), outcome);
         }
     }
-    report.measured.push(format!(
-        "largest difference of a score {worst:.1e}; {left_out} use other controls"
-    ));
+    let worst = format!("largest difference of a score {worst:.1e}");
+    report.measured.push(worst);
     report
 }
 
@@ -213,18 +296,9 @@ fn run_warped(
     options: &GenerateOptions,
     worst: &mut f32,
 ) -> Result<(), String> {
-    let mut pipeline = pipeline(options);
-    let mut kv = model.new_kv();
-    let mut history = case.prompt.clone();
-    for (step, expected) in case.processed.iter().enumerate() {
-        let rows = Rows {
-            tokens: &history[kv.len()..],
-            kv: &mut kv,
-            logits: LogitRows::Last,
-        };
-        let outputs = model.forward(&mut [rows], Taps::default());
-        let mut scores = outputs.map_err(|e| e.to_string())?.remove(0).logits;
-        pipeline.process(&history, &mut scores);
+    let tokens = &case.tokens[..case.processed.len()];
+    let all = processed_scores(model, options, &case.prompt, tokens)?;
+    for (step, (scores, expected)) in all.iter().zip(&case.processed).enumerate() {
         let expected = match expected {
             Processed::Dense { dense } => dense.values.clone(),
             Processed::Kept { ids, values } => {
@@ -240,10 +314,10 @@ fn run_warped(
                 .filter(|&id| scores[id] > f32::NEG_INFINITY)
                 .collect()
         };
-        if kept(&scores) != kept(&expected) {
+        if kept(scores) != kept(&expected) {
             return Err(format!(
                 "step {step} keeps {:?}, not {:?}",
-                kept(&scores),
+                kept(scores),
                 kept(&expected)
             ));
         }
@@ -256,11 +330,10 @@ fn run_warped(
         };
         near(
             &format!("step {step}"),
-            &finite(&scores),
+            &finite(scores),
             &finite(&expected),
             worst,
         )?;
-        history.push(case.tokens[step]);
     }
     Ok(())
 }

@@ -1,0 +1,106 @@
+//! The softmax of what is not ruled out: what most warpers decide by.
+
+use super::select::{largest, left};
+
+/// Weights of the tokens that are not ruled out, in id order, in `f64`. The
+/// vectors are kept between calls to spare allocations.
+#[derive(Debug, Default)]
+pub(crate) struct Softmax {
+    pub ids: Vec<u32>,
+    /// `score - best score` of each: at most 0.
+    pub distances: Vec<f64>,
+    /// `exp(distance)` of each: its probability, times `total`.
+    pub weights: Vec<f64>,
+    pub total: f64,
+}
+
+impl Softmax {
+    /// Looks at `scores`. False where they have no softmax: all are ruled out,
+    /// or one is `+inf`; the sampler reports both, and processors do nothing.
+    pub fn fill(&mut self, scores: &[f32]) -> bool {
+        let best = f64::from(largest(scores));
+        self.ids.clear();
+        self.distances.clear();
+        self.weights.clear();
+        if !best.is_finite() {
+            return false;
+        }
+        left(scores, |id, score| {
+            self.ids.push(id);
+            self.distances.push(f64::from(score) - best);
+        });
+        self.total = 0.0;
+        for &distance in &self.distances {
+            let weight = libm::exp(distance);
+            self.total += weight;
+            self.weights.push(weight);
+        }
+        true
+    }
+
+    /// The entropy in nats: `-sum p ln p = ln total - sum w d / total`, so that
+    /// no token needs a logarithm.
+    pub fn entropy(&self) -> f64 {
+        let terms = self.weights.iter().zip(&self.distances);
+        let sum: f64 = terms.map(|(weight, distance)| weight * distance).sum();
+        // The rounding of a distribution that is all one token's ends below 0.
+        (libm::log(self.total) - sum / self.total).max(0.0)
+    }
+
+    /// The entropy as a share of the most that so many tokens can have, from 0
+    /// (all is one token's) to 1 (all are equal); `None` for a single token.
+    pub fn evenness(&self) -> Option<f64> {
+        let most = libm::log(self.ids.len() as f64);
+        (most > 0.0).then(|| (self.entropy() / most).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const OUT: f32 = f32::NEG_INFINITY;
+
+    #[test]
+    fn evenness_is_between_one_token_and_all_alike() {
+        let evenness = |scores: &[f32]| {
+            let mut softmax = Softmax::default();
+            softmax.fill(scores).then(|| softmax.evenness())
+        };
+        assert_eq!(evenness(&[OUT, 2.0, 2.0, OUT, 2.0]), Some(Some(1.0)));
+        assert_eq!(evenness(&[900.0, 0.0, 0.0]), Some(Some(0.0)));
+        assert_eq!(evenness(&[OUT, 2.0]), Some(None));
+        assert_eq!(evenness(&[OUT]), None);
+        assert_eq!(evenness(&[]), None);
+        assert_eq!(evenness(&[1.0, f32::INFINITY]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_definition(coarse in vec(-90i8..60, 2..400)) {
+            let scores: Vec<f32> = coarse
+                .iter()
+                .map(|&x| if x < -60 { OUT } else { f32::from(x) / 7.0 })
+                .collect();
+            prop_assume!(scores.iter().any(|&s| s > OUT));
+            let mut softmax = Softmax::default();
+            prop_assert!(softmax.fill(&scores));
+            let sum: f64 = scores.iter().map(|&s| f64::from(s).exp()).sum();
+            let mut entropy = 0.0;
+            let mut found = softmax.ids.iter().zip(&softmax.weights);
+            for (id, &score) in (0u32..).zip(&scores) {
+                if score > OUT {
+                    let p = f64::from(score).exp() / sum;
+                    entropy -= p * p.ln();
+                    let (&found_id, weight) = found.next().unwrap();
+                    prop_assert_eq!(found_id, id);
+                    prop_assert!((weight / softmax.total - p).abs() < 1e-12);
+                }
+            }
+            prop_assert!(found.next().is_none());
+            prop_assert!((softmax.entropy() - entropy).abs() < 1e-9);
+        }
+    }
+}
