@@ -1,6 +1,6 @@
 /** Numbers and outcomes as people read them. */
 
-import type { GenerationResult } from "cacher-wasm";
+import type { FinishReason, GenerationResult } from "cacher-wasm";
 
 const count = new Intl.NumberFormat("en");
 
@@ -55,6 +55,27 @@ export function describeEnd(result: GenerationResult): string {
     case "aborted":
       return `Stopped by you after ${made}.`;
   }
+}
+
+const ENDS: Readonly<Record<FinishReason, string>> = {
+  eos: "end of text",
+  stop: "stop string",
+  "stop-token": "stop token",
+  boundary: "complete",
+  complete: "complete",
+  length: "length",
+  context: "context full",
+  time: "time over",
+  probability: "too unlikely",
+  entropy: "too unsure",
+  loop: "loop",
+  callback: "your condition",
+  aborted: "stopped",
+};
+
+/** The same in a word or two. */
+export function nameEnd(reason: FinishReason): string {
+  return ENDS[reason];
 }
 
 /** A share of one in per cent, with as many digits as it takes to see one. */
