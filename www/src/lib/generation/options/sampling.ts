@@ -42,7 +42,7 @@ export const sampling: Group = {
     single("topH", number(PART), { label: "Top-h", help: "Keep the likeliest, up to this part of the entropy.", kind: "number", fallback: "off" }),
     single("epsilonCutoff", number(CUTOFF), { label: "Epsilon cutoff", help: "Drop what is less probable than this.", kind: "number", fallback: "0" }),
     single("etaCutoff", number(CUTOFF), { label: "Eta cutoff", help: "The same, and laxer where the model is unsure.", kind: "number", fallback: "0" }),
-    single("seed", seed, { label: "Seed", help: "Same seed, prompt, settings: same text.", kind: "number", fallback: "fresh each time" }),
+    single("seed", seed, { label: "Seed", help: "Same seed, prompt, settings: same text.", kind: "line", fallback: "fresh each time" }),
   ],
 };
 
