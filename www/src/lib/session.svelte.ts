@@ -24,7 +24,7 @@ import type { Settings } from "./settings.svelte.ts";
 import { Speed } from "./speed.svelte.ts";
 import type { OpenState } from "./states/open-state.svelte.ts";
 import { StateLibrary } from "./states/state-library.svelte.ts";
-import { describeEnd, formatCount, formatRate } from "./words.ts";
+import { describeEnd, formatRate } from "./words.ts";
 
 /** What the model is at work on: a text, samples, beams, the measurement. */
 export type Work = "generating" | "sampling" | "searching" | "measuring";
@@ -95,8 +95,7 @@ export class Session {
     this.paused = !this.paused;
     if (this.paused) this.#running.pause();
     else this.#running.resume();
-    const made = this.phase === "generating" ? ` after ${formatCount(this.generatedTokens)} tokens` : "";
-    this.status = this.paused ? `Paused${made}.` : "Going on…";
+    this.status = this.paused ? "Paused." : "Going on…";
   }
 
   /** Lets `running` be held up while `work` waits for it. */
@@ -329,6 +328,8 @@ export class Session {
         if (this.generatedTokens === 0) this.status = "Generating…";
         this.generated += chunk.text;
         this.generatedTokens += chunk.tokens.length;
+        // It is told ten times a second only.
+        if (this.writing) this.writing = { ...this.writing, generatedTokens: this.generatedTokens };
         if (chunk.logprobs) this.logprobs = [...this.logprobs, ...chunk.logprobs];
       }
       return generation.result;

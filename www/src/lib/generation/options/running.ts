@@ -85,7 +85,7 @@ function constrained(): Option {
   });
   const parts = [
     part(`${name}.regex`, { label: "Pattern", help: "A regular expression for the whole output.", kind: "line", fallback: "needed", shown: is("regex") }),
-    part(`${name}.choices`, { label: "Texts", help: "One a line. Write \\n for a line break.", kind: "area", fallback: "needed", shown: is("choices") }),
+    part(`${name}.choices`, { label: "Allowed texts", help: "One a line. Write \\n for a line break.", kind: "area", fallback: "needed", shown: is("choices") }),
     part(`${name}.jsonSchema`, { label: "Schema", help: "As JSON: types, properties, enums, lengths.", kind: "area", fallback: "needed", shown: is("jsonSchema") }),
   ];
   return {
