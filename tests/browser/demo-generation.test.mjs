@@ -194,11 +194,10 @@ test("the output, token by token", { timeout: 3 * TIMEOUT_MS }, async (t) => {
     await demo.generate.click();
     await demo.tokens.first().waitFor();
     await demo.until("ready");
-    const tokens = await demo.tokens.locator("span").allTextContents();
+    const tokens = await demo.tokens.locator(":scope > span").allTextContents();
     assert.equal(tokens.length, RUN.maxTokens);
     assert.equal(tokens.join("").replaceAll("↵", "\n"), text);
-    for (const label of await demo.tokens.evaluateAll((all) => all.map((one) => one.getAttribute("aria-label")))) assert.match(label, /^“.*”, (under )?[\d.]+ %$/s);
-    for (const number of await demo.tokens.locator("small").allTextContents()) assert.match(number, /^\d{1,3}$/);
+    for (const number of await demo.tokens.locator("small").allTextContents()) assert.match(number, /^(<1|\d{1,3}) %$/);
   });
 
   await t.test("pointing at one shows what else might have come", async () => {
@@ -219,7 +218,7 @@ test("the output, token by token", { timeout: 3 * TIMEOUT_MS }, async (t) => {
     await page.keyboard.press("Enter");
     const name = await page.evaluate(() => document.activeElement.getAttribute("aria-label"));
     assert.match(name, /^Fork and go on with “/);
-    const before = (await demo.tokens.locator("span").allTextContents()).slice(0, 4).join("").replaceAll("↵", "\n");
+    const before = (await demo.tokens.locator(":scope > span").allTextContents()).slice(0, 4).join("").replaceAll("↵", "\n");
     await page.keyboard.press("Enter");
     await demo.until("generating");
     await demo.until("ready");
