@@ -19,8 +19,7 @@ pub enum ConstraintSpec {
         serialize_with = "schema_as_text",
         deserialize_with = "schema_or_its_text"
     )]
-    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))]
-    JsonSchema(Json),
+    JsonSchema(#[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))] Json),
 }
 
 /// As text: whatever sorts an object's keys on its way (a cache's key, a
@@ -75,5 +74,16 @@ mod tests {
             panic!("{back:?}")
         };
         assert_eq!(schema.to_string(), r#"{"properties":{"z":{},"a":{}}}"#);
+    }
+
+    #[test]
+    fn schemas_in_another_order_ask_for_something_else() {
+        let spec = |text: &str| ConstraintSpec::JsonSchema(Json::parse(text).unwrap());
+        let (one, other) = (
+            r#"{"required":[],"type":"null"}"#,
+            r#"{"type":"null","required":[]}"#,
+        );
+        assert_eq!(spec(one), spec(one));
+        assert_ne!(spec(one), spec(other));
     }
 }
