@@ -132,12 +132,12 @@ test("run streams the text alone to stdout, and says on stderr what it was", asy
 test("every option of run reaches the generation as what it stands for", async () => {
   const { of } = await cacher([
     ...["run", "--model", "m/x", "--dtype=q4", "--max-tokens", "20", "--temperature", "0.5", "--top-k", "40", "--top-p", ".9", "--min-p", "1e-2"],
-    ...["--repetition-penalty", "1.2", "--seed", "9007199254740993", "--stop", "a", "--stop=--b", "--cache", "--cache-ttl", "2h"],
+    ...["--repetition-penalty", "1.2", "--seed", "9007199254740993", "--stop", "a", "--stop=--b", "--set", "noRepeatNgramSize=3", "--set=stopAt=line", "--cache", "--cache-ttl", "2h"],
     ...["--tag", "x", "--tag", "y", "--replay", "recorded", "--", "--Once"],
   ]);
   assert.equal(of("load").dtype, "q4");
   assert.deepEqual(of("generate"), {
-    ...{ prompt: "--Once", maxTokens: 20, temperature: 0.5, topK: 40, topP: 0.9, minP: 0.01, repetitionPenalty: 1.2 },
+    ...{ prompt: "--Once", maxTokens: 20, temperature: 0.5, topK: 40, topP: 0.9, minP: 0.01, repetitionPenalty: 1.2, noRepeatNgramSize: 3, stopAt: "line" },
     ...{ seed: 9007199254740993n, stop: ["a", "--b"], cache: true, cacheTtl: 7_200_000, tags: ["x", "y"], replay: "recorded" },
   });
 });

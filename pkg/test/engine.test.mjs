@@ -89,8 +89,8 @@ test("an abort keeps what was made and leaves the engine whole", async () => {
 test("bad input is refused by name, with the engine's codes", async () => {
   const { vocabSize, nPositions } = cacher.model;
   const cases = [
-    [() => cacher.generate("a", { topKK: 1 }).result, "invalid-argument", /topKK/],
-    [() => cacher.generate("a", { temperature: -1 }).result, "invalid-argument", /temperature/],
+    [() => cacher.generate("a", { topKK: 1 }).result, "invalid-option", /topKK/],
+    [() => cacher.generate("a", { temperature: -1 }).result, "invalid-option", /temperature/],
     [() => cacher.generate([vocabSize]).result, "invalid-token", new RegExp(String(vocabSize))],
     [() => cacher.logits(new Uint32Array(nPositions + 1)), "context-overflow", /./],
   ];

@@ -70,17 +70,6 @@ for (const worker of [true, false]) {
         const generate = (options, prompt = "Hello") => kit.failure(cacher.generate(prompt, options).result);
         const load = (options) => kit.failure(kit.Cacher.load({ model: "/fixtures/mini-a/", ...options }));
         return Promise.all([
-          generate({ temperature: -1 }),
-          generate({ temperature: "hot" }),
-          generate({ topP: 1.5 }),
-          generate({ topK: -1 }),
-          generate({ topK: 1.5 }),
-          generate({ minP: 2 }),
-          generate({ repetitionPenalty: 0 }),
-          generate({ maxTokens: -5 }),
-          generate({ seed: -1 }),
-          generate({ stop: [""] }),
-          generate({ topk: 5 }),
           generate({}, {}),
           load({ dtype: "f16" }),
           load({ store: "cloud" }),
@@ -92,8 +81,7 @@ for (const worker of [true, false]) {
         ]);
       });
       const named = [
-        ...["temperature", "temperature", "topP", "topK", "topK", "minP", "repetitionPenalty", "maxTokens", "seed", "stop"],
-        ...["topk", "prompt", "dtype", "store", "modle", "model", "text", "positions", "positions"],
+        ...["prompt", "dtype", "store", "modle", "model", "text", "positions", "positions"],
       ];
       named.forEach((name, index) => {
         assert.equal(refused[index]?.code, "invalid-argument", `${name}: ${JSON.stringify(refused[index])}`);

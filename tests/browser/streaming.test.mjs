@@ -21,7 +21,10 @@ for (const worker of [true, false]) {
       globalThis.said = ({ text, tokens, promptTokens, finishReason, matched, logprobs, seed }) => ({ text, tokens, promptTokens, finishReason, matched, logprobs, seed });
       /** Waits until the engine, which answers calls between its steps, has had time for many of them. */
       globalThis.turns = async (count = 40) => {
-        for (let turn = 0; turn < count; turn++) await cacher.tokenize("");
+        for (let turn = 0; turn < count; turn++) {
+          await cacher.tokenize("");
+          await new Promise((resolve) => setTimeout(resolve));
+        }
       };
     }, worker);
 
@@ -65,8 +68,7 @@ for (const worker of [true, false]) {
         const options = { maxTokens: 120, seed: 5, eosTokenIds: [], cache: false };
         let made = 0;
         const generation = cacher.generate(PROMPT, { ...options, stopWhen: () => (made++, false) });
-        const iterator = generation[Symbol.asyncIterator]();
-        await iterator.next();
+        while (made === 0) await turns(1);
         generation.pause();
         await turns(3);
         const first = made;
@@ -135,6 +137,24 @@ for (const worker of [true, false]) {
       assert.equal(result.finishReason, "aborted");
       assert.equal(text, `Once upon a time${result.text}`);
       assert.equal(after, whole);
+    });
+
+    await t.test("a state whose text was still being read stays as it was, and can be taken on", async () => {
+      const { ended, kept, same } = await page.evaluate(async () => {
+        const tokens = Array.from({ length: 700 }, (_, index) => (index * 41 + 3) % 5000);
+        const state = await cacher.states.create({ tokens, evaluate: false, persist: false });
+        const before = await state.text();
+        const generation = state.generate({ maxTokens: 5, cache: false, onProgress: () => generation.pause() });
+        while (!generation.paused) await turns(1);
+        await turns(3);
+        generation.abort();
+        const { finishReason, tokens: made } = await generation.result;
+        const kept = (await state.text()) === before;
+        const after = await state.generate({ maxTokens: 5, cache: false, eosTokenIds: [] }).result;
+        const alone = await cacher.generate(tokens, { maxTokens: 5, seed: 0, cache: false, eosTokenIds: [] }).result;
+        return { ended: [finishReason, made.length], kept, same: after.text === alone.text };
+      });
+      assert.deepEqual([ended, kept, same], [["aborted", 0], true, true]);
     });
 
     await t.test("stopWhen ends with its very chunk, computed, kept or a state's", async () => {
@@ -219,7 +239,7 @@ for (const worker of [true, false]) {
 
     await t.test("samples of a prompt share its reading, and the best is the likeliest", async () => {
       const { evaluated, value } = await page.evaluate(async () => {
-        const prompt = Array.from({ length: 200 }, (_, index) => (index * 71) % 5000);
+        const prompt = Array.from({ length: 200 }, (_, index) => (index * 71 + 9) % 5000);
         const batch = cacher.generateBatch([prompt], { maxTokens: 12, seed: 2, eosTokenIds: [], bestOf: 4, cache: false });
         const [{ value }] = await batch.results;
         return { evaluated: value.samples.map(({ usage }) => usage.tokensEvaluated), value };

@@ -25,6 +25,7 @@ export const OPTIONS = {
   "repetition-penalty": { value: "X", help: "above 1: against repetition (default: 1)" },
   seed: { value: "N", help: "the same seed gives the same text (default: a fresh one)" },
   stop: { value: "TEXT", several: true, help: "end before this text; may be given several times" },
+  set: { value: "NAME=VALUE", several: true, help: "any other option of cacher.generate, its value as JSON, else as text: --set noRepeatNgramSize=3" },
 
   cache: { help: "use the cache also where chance decides the answer and no seed is set" },
   "no-cache": { help: "neither read nor write the cache" },
@@ -54,7 +55,7 @@ export type OptionName = keyof typeof OPTIONS;
 
 const BACKEND = ["cache-backend", "cache-dir", "redis-url", "redis-kind", "redis-prefix"] as const;
 const GENERATION = [
-  ...["model", "dtype", "max-tokens", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "seed", "stop"] as const,
+  ...["model", "dtype", "max-tokens", "temperature", "top-k", "top-p", "min-p", "repetition-penalty", "seed", "stop", "set"] as const,
 ];
 
 export interface Command {

@@ -69,7 +69,7 @@ export function generationOptions(values: Values): EngineOptions {
     minP: "min-p",
     repetitionPenalty: "repetition-penalty",
   } as const;
-  const options: EngineOptions = {};
+  const options: EngineOptions = Object.fromEntries((values.set ?? []).map(setting));
   for (const [name, option] of Object.entries(numbers) as [keyof typeof numbers, (typeof numbers)[keyof typeof numbers]][]) {
     const text = values[option];
     if (text !== undefined) options[name] = number(option, text);
@@ -77,6 +77,17 @@ export function generationOptions(values: Values): EngineOptions {
   if (values.seed !== undefined) options.seed = seed(values.seed);
   if (values.stop !== undefined) options.stop = values.stop;
   return options;
+}
+
+/** `NAME=VALUE`. */
+function setting(text: string): [string, unknown] {
+  const [, name, value] = /^(\w+)=(.*)$/s.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw usageError(`--set: ${JSON.stringify(text)} is not NAME=VALUE`);
+  try {
+    return [name, JSON.parse(value)];
+  } catch {
+    return [name, value];
+  }
 }
 
 /** Of one answer. */

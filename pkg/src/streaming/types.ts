@@ -46,7 +46,7 @@ export interface StreamOptions {
   stopWhen?: (textSoFar: string, chunk: GenerationChunk) => boolean;
   /**
    * How many chunks may wait to be read, once somebody iterates, before the
-   * engine waits too: 1 to 2^32-1. Default: 64.
+   * engine waits too, and with it the result: 1 to 2^32-1. Default: 64.
    */
   highWaterMark?: number;
 }

@@ -309,14 +309,15 @@ impl BeamSearch {
 fn processors(
     options: &BeamOptions,
     generation: &GenerateOptions,
-    context: PipelineContext,
+    mut context: PipelineContext,
     picks: &Picks,
 ) -> Result<Pipeline> {
     let mut generation = generation.clone();
-    let mut context = context;
-    if options.do_sample {
-        context.min_tokens_to_keep = 1 + context.eos_token_ids.len();
-    } else {
+    if options.num_beams > 1 {
+        // So that there is something to go on with, whatever ends.
+        context.min_tokens_to_keep = 2.max(1 + context.eos_token_ids.len());
+    }
+    if !options.do_sample {
         generation.temperature = 0.0;
     }
     let mut all = pipeline(&generation, &context)?;

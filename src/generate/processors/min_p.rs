@@ -17,6 +17,7 @@ pub struct MinP {
     min_p: f32,
     min_tokens_to_keep: usize,
     scratch: Vec<f32>,
+    ruled_out: Vec<u32>,
 }
 
 impl MinP {
@@ -26,6 +27,7 @@ impl MinP {
             min_p,
             min_tokens_to_keep: min_tokens_to_keep.max(1),
             scratch: Vec::new(),
+            ruled_out: Vec::new(),
         }
     }
 }
@@ -34,24 +36,26 @@ impl LogitsProcessor for MinP {
     fn process(&mut self, _history: &[u32], scores: &mut [f32]) {
         let best = f64::from(select::largest(scores));
         let last_spared = select::kth_largest(scores, self.min_tokens_to_keep, &mut self.scratch);
+        // Clearly below the bar is decided without an exp; that is nearly all.
+        let clearly_below = (best + libm::log(f64::from(self.min_p)) - 1e-2) as f32;
+        select::rule_out_below(scores, clearly_below.min(last_spared));
+
         let better = scores.iter().filter(|&&s| s > last_spared).count();
         let mut ties_spared = self.min_tokens_to_keep.saturating_sub(better);
-
-        // Clearly below the bar is decided without an exp; that is nearly all.
-        let clearly_below = libm::log(f64::from(self.min_p)) - 1e-3;
-        for score in scores {
-            if *score > last_spared {
-                continue;
-            }
-            if *score == last_spared && ties_spared > 0 {
+        let mut ruled_out = std::mem::take(&mut self.ruled_out);
+        select::left(scores, |id, score| {
+            if score == last_spared && ties_spared > 0 {
                 ties_spared -= 1;
-                continue;
+            } else if score <= last_spared
+                && (libm::exp(f64::from(score) - best) as f32) < self.min_p
+            {
+                ruled_out.push(id);
             }
-            let distance = f64::from(*score) - best;
-            if distance < clearly_below || (libm::exp(distance) as f32) < self.min_p {
-                *score = f32::NEG_INFINITY;
-            }
+        });
+        for id in ruled_out.drain(..) {
+            scores[id as usize] = f32::NEG_INFINITY;
         }
+        self.ruled_out = ruled_out;
     }
 }
 

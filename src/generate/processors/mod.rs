@@ -16,6 +16,7 @@ mod count_penalty;
 mod entropy_temperature;
 mod epsilon;
 mod eta;
+mod exp;
 mod exponential_decay;
 mod forced;
 mod min_length;

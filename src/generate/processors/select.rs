@@ -58,14 +58,16 @@ pub(crate) fn kth_largest(scores: &[f32], k: usize, scratch: &mut Vec<f32>) -> f
 }
 
 /// Scores looked over at once.
-const BLOCK: usize = 64;
+pub(crate) const BLOCK: usize = 64;
 
 /// Calls `each` with every token that is not ruled out and its score, in id
 /// order. After top-k nearly every block is ruled out as a whole, and that is
 /// one vectorised look.
 pub(crate) fn left(scores: &[f32], mut each: impl FnMut(u32, f32)) {
     for (first, block) in (0u32..).step_by(BLOCK).zip(scores.chunks(BLOCK)) {
-        if largest(block) > f32::NEG_INFINITY {
+        let is_left = |score: &f32| *score > f32::NEG_INFINITY;
+        // A fold without an early end, so that it is vectorised.
+        if block.iter().fold(false, |any, score| any | is_left(score)) {
             for (id, &score) in (first..).zip(block) {
                 if score > f32::NEG_INFINITY {
                     each(id, score);
@@ -75,19 +77,29 @@ pub(crate) fn left(scores: &[f32], mut each: impl FnMut(u32, f32)) {
     }
 }
 
+/// Rules out what is below `bar`.
+pub(crate) fn rule_out_below(scores: &mut [f32], bar: f32) {
+    // Every score is written, so that it is vectorised.
+    for score in scores {
+        *score = if *score < bar {
+            f32::NEG_INFINITY
+        } else {
+            *score
+        };
+    }
+}
+
 /// Rules out every token that ranks below the one of `last_score` and
 /// `last_id`. Equal scores rank by id, the lower one higher.
-pub(crate) fn rule_out_below(scores: &mut [f32], last_score: f32, last_id: u32) {
+pub(crate) fn rule_out_after(scores: &mut [f32], last_score: f32, last_id: u32) {
     let (upto, after) = scores.split_at_mut((last_id as usize + 1).min(scores.len()));
-    for score in upto {
-        if *score < last_score {
-            *score = f32::NEG_INFINITY;
-        }
-    }
+    rule_out_below(upto, last_score);
     for score in after {
-        if *score <= last_score {
-            *score = f32::NEG_INFINITY;
-        }
+        *score = if *score <= last_score {
+            f32::NEG_INFINITY
+        } else {
+            *score
+        };
     }
 }
 
@@ -104,13 +116,14 @@ pub(crate) fn place_of_sum(
     order: &mut Vec<u32>,
     reached: impl Fn(f64) -> bool,
 ) -> Option<usize> {
-    const BUCKETS: usize = 1024;
-    // Keys are distances in nats: beyond 64 nothing has weight any more.
-    const PER_UNIT: f64 = 16.0;
-    let bucket = |key: f64| (((key - lowest) * PER_UNIT) as usize).min(BUCKETS - 1);
+    const BUCKETS: usize = 2048;
+    // Keys are distances in nats: beyond 32 next to nothing has weight.
+    const PER_UNIT: f64 = 64.0;
+    let last = (BUCKETS - 1) as f64;
+    let scaled = |key: f64| ((key - lowest) * PER_UNIT).min(last);
     let mut sums = [0.0; BUCKETS];
     for (&key, weight) in keys.iter().zip(weights) {
-        sums[bucket(key)] += weight;
+        sums[scaled(key) as usize] += weight;
     }
     let mut before = 0.0;
     for (number, sum) in sums.into_iter().enumerate() {
@@ -119,7 +132,11 @@ pub(crate) fn place_of_sum(
             continue;
         }
         order.clear();
-        let inside = |&(_, &key): &(u32, &f64)| bucket(key) == number;
+        let number = number as f64;
+        let inside = |&(_, &key): &(u32, &f64)| {
+            let scaled = scaled(key);
+            scaled >= number && scaled < number + 1.0
+        };
         order.extend((0u32..).zip(keys).filter(inside).map(|(place, _)| place));
         let key_of = |place: &u32| keys[*place as usize];
         order.sort_unstable_by(|a, b| key_of(a).total_cmp(&key_of(b)).then(a.cmp(b)));

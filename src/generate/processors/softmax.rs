@@ -1,6 +1,7 @@
 //! The softmax of what is not ruled out: what most warpers decide by.
 
-use super::select::{largest, left};
+use super::exp::weigh;
+use super::select::{BLOCK, largest};
 
 /// Weights of the tokens that are not ruled out, in id order, in `f64`. The
 /// vectors are kept between calls to spare allocations.
@@ -12,39 +13,66 @@ pub(crate) struct Softmax {
     /// `exp(distance)` of each: its probability, times `total`.
     pub weights: Vec<f64>,
     pub total: f64,
+    /// The sum of `weight * distance`.
+    weighted: f64,
+    left: Vec<f32>,
 }
 
 impl Softmax {
     /// Looks at `scores`. False where they have no softmax: all are ruled out,
     /// or one is `+inf`; the sampler reports both, and processors do nothing.
     pub fn fill(&mut self, scores: &[f32]) -> bool {
-        let best = f64::from(largest(scores));
-        self.ids.clear();
-        self.distances.clear();
-        self.weights.clear();
+        self.collect(scores);
+        let best = f64::from(largest(&self.left));
         if !best.is_finite() {
             return false;
         }
-        left(scores, |id, score| {
-            self.ids.push(id);
-            self.distances.push(f64::from(score) - best);
-        });
-        self.total = 0.0;
-        for &distance in &self.distances {
-            let weight = libm::exp(distance);
+        let Self {
+            distances, weights, ..
+        } = self;
+        distances.resize(self.left.len(), 0.0);
+        weights.resize(self.left.len(), 0.0);
+        weigh(&self.left, best, distances, weights);
+        // Two sums in one loop: each addition waits for the one before it.
+        (self.total, self.weighted) = (0.0, 0.0);
+        for (&weight, &distance) in weights.iter().zip(distances.iter()) {
             self.total += weight;
-            self.weights.push(weight);
+            self.weighted += weight * distance;
         }
         true
+    }
+
+    /// Fills `ids` and `left`. Blocks that are all ruled out (after top-k nearly
+    /// every one) or all left (before it) are dealt with as one.
+    fn collect(&mut self, scores: &[f32]) {
+        self.ids.clear();
+        self.left.clear();
+        for (first, block) in (0u32..).step_by(BLOCK).zip(scores.chunks(BLOCK)) {
+            let is_left = |score: &f32| *score > f32::NEG_INFINITY;
+            // Folds without an early end, so that they are vectorised.
+            let any = block.iter().fold(false, |any, score| any | is_left(score));
+            if !any {
+                continue;
+            }
+            if block.iter().fold(true, |all, score| all & is_left(score)) {
+                self.ids.extend(first..first + block.len() as u32);
+                self.left.extend_from_slice(block);
+                continue;
+            }
+            for (id, &score) in (first..).zip(block) {
+                if is_left(&score) {
+                    self.ids.push(id);
+                    self.left.push(score);
+                }
+            }
+        }
     }
 
     /// The entropy in nats: `-sum p ln p = ln total - sum w d / total`, so that
     /// no token needs a logarithm.
     pub fn entropy(&self) -> f64 {
-        let terms = self.weights.iter().zip(&self.distances);
-        let sum: f64 = terms.map(|(weight, distance)| weight * distance).sum();
         // The rounding of a distribution that is all one token's ends below 0.
-        (libm::log(self.total) - sum / self.total).max(0.0)
+        (libm::log(self.total) - self.weighted / self.total).max(0.0)
     }
 
     /// The entropy as a share of the most that so many tokens can have, from 0

@@ -87,7 +87,7 @@ impl LogitsProcessor for TopH {
         };
         let kept = self.terms.iter().take_while(within).count().max(1);
         let (last_score, last_id) = self.best[kept - 1];
-        select::rule_out_below(scores, last_score, last_id);
+        select::rule_out_after(scores, last_score, last_id);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `top_k`: keeps the k best tokens.
 
-use super::{LogitsProcessor, select::kth_largest};
+use super::{LogitsProcessor, select::kth_largest, select::rule_out_below};
 
 /// Rules out every token whose score is below the k-th largest. Ties with the
 /// k-th stay, so more than k may.
@@ -32,9 +32,5 @@ impl LogitsProcessor for TopK {
 /// Rules out what is below the `k`-th largest score.
 pub(super) fn keep_best(scores: &mut [f32], k: usize, scratch: &mut Vec<f32>) {
     let last_kept = kth_largest(scores, k, scratch);
-    for score in scores {
-        if *score < last_kept {
-            *score = f32::NEG_INFINITY;
-        }
-    }
+    rule_out_below(scores, last_kept);
 }

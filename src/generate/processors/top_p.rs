@@ -47,7 +47,10 @@ impl LogitsProcessor for TopP {
 #[derive(Debug)]
 pub(super) struct Nucleus {
     min_tokens_to_keep: usize,
+    /// Of the tokens that may stay, in the softmax.
+    places: Vec<u32>,
     keys: Vec<f64>,
+    weights: Vec<f64>,
     order: Vec<u32>,
     scratch: Vec<f32>,
 }
@@ -56,7 +59,9 @@ impl Nucleus {
     pub fn new(min_tokens_to_keep: usize) -> Self {
         Self {
             min_tokens_to_keep: min_tokens_to_keep.max(1),
+            places: Vec::new(),
             keys: Vec::new(),
+            weights: Vec::new(),
             order: Vec::new(),
             scratch: Vec::new(),
         }
@@ -65,24 +70,45 @@ impl Nucleus {
     /// Rules out of `scores`, whose softmax is `softmax`, what is beyond the
     /// nucleus of probability `p`.
     pub fn keep(&mut self, p: f64, softmax: &Softmax, scores: &mut [f32]) {
+        if p >= 1.0 {
+            return;
+        }
+        self.rank_likely(p, softmax, scores);
+        let most_ruled_out = (1.0 - p) as f32;
+        let rest_goes = |sum: f64| ((softmax.total - sum) / softmax.total) as f32 <= most_ruled_out;
+        let (keys, order) = (&self.keys, &mut self.order);
+        let lowest = -f64::from(select::largest(scores));
+        let place = select::place_of_sum(keys, lowest, &self.weights, order, rest_goes);
+        // But for rounding, there is one.
+        if let Some(&place) = place.and_then(|place| self.places.get(place)) {
+            let id = softmax.ids[place as usize];
+            let (score, id) = self.spare(scores[id as usize], id, scores);
+            select::rule_out_after(scores, score, id);
+        }
+    }
+
+    /// Collects the tokens that may stay.
+    fn rank_likely(&mut self, p: f64, softmax: &Softmax, scores: &[f32]) {
+        // Of n tokens, one with less than 1/n of what may be ruled out goes for
+        // sure: it and all below it make no more than that. Of a vocabulary that
+        // leaves few.
+        let surely_out = (1.0 - p) * softmax.total / softmax.ids.len() as f64;
+        self.places.resize(softmax.ids.len(), 0);
+        let mut count = 0;
+        for (place, &weight) in (0u32..).zip(&softmax.weights) {
+            // Overwritten by the next where it goes: no branch to guess wrong.
+            self.places[count] = place;
+            count += usize::from(weight >= surely_out);
+        }
+        self.places.truncate(count);
+        let places = || self.places.iter().map(|&place| place as usize);
         self.keys.clear();
         // Adding 0 makes -0 equal to 0.
-        let key = |&id: &u32| 0.0 - f64::from(scores[id as usize]) + 0.0;
-        self.keys.extend(softmax.ids.iter().map(key));
-        let best = select::largest(scores);
-
-        let most_ruled_out = (1.0 - p) as f32;
-        let all_below_go =
-            |sum: f64| ((softmax.total - sum) / softmax.total) as f32 <= most_ruled_out;
-        let (keys, order) = (&self.keys, &mut self.order);
-        let lowest = -f64::from(best);
-        let place = select::place_of_sum(keys, lowest, &softmax.weights, order, all_below_go);
-        let Some(place) = place else {
-            return; // a p that is 1 but for rounding
-        };
-        let id = softmax.ids[place];
-        let (score, id) = self.spare(scores[id as usize], id, scores);
-        select::rule_out_below(scores, score, id);
+        let key = |place: usize| 0.0 - f64::from(scores[softmax.ids[place] as usize]) + 0.0;
+        self.keys.extend(places().map(key));
+        self.weights.clear();
+        self.weights
+            .extend(places().map(|place| softmax.weights[place]));
     }
 
     /// The last token to keep, so that the best `min_tokens_to_keep` are.

@@ -12,6 +12,7 @@ pub mod fixtures;
 mod forward;
 mod generation;
 mod kernels;
+mod naive;
 mod processors;
 pub mod report;
 mod stop_strings;
@@ -66,6 +67,16 @@ pub const CHECKS: &[Check] = &[
         name: "groups",
         files: beam::GROUPS_FILES,
         run: beam::groups,
+    },
+    Check {
+        name: "window",
+        files: naive::FILES,
+        run: naive::window,
+    },
+    Check {
+        name: "guidance",
+        files: naive::FILES,
+        run: naive::guidance,
     },
     Check {
         name: "tiny-gpt2",

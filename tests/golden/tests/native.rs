@@ -57,6 +57,16 @@ fn groups_of_beams_are_those_of_transformers() {
 }
 
 #[test]
+fn texts_past_the_context_are_those_of_computing_them_anew() {
+    run("window");
+}
+
+#[test]
+fn guided_texts_are_those_of_the_formula() {
+    run("guidance");
+}
+
+#[test]
 fn tiny_gpt2_gives_the_numbers_of_transformers() {
     run("tiny-gpt2");
 }

@@ -24,6 +24,16 @@ export async function nextToken(cacher: Cacher, text: string): Promise<number> {
   return data.indexOf(Math.max(...data));
 }
 
+export async function likeliest(cacher: Cacher): Promise<string> {
+  const { logprobs, matched, finishReason } = await cacher.generate("Once", {
+    ...{ maxTokens: 1, logprobs: 3, badWords: ["witch", [1, 2]], logitBias: { " the": -1, 50256: false } },
+    ...{ temperatureSchedule: { type: "entropy", min: 0.5, max: 1.2 }, mirostat: {}, stopOnLoop: { repeats: 3 } },
+    constraint: { regex: " [a-z]+" },
+  }).result;
+  console.log(finishReason, typeof matched === "string" ? matched.length : matched);
+  return logprobs?.[0]?.top.map(({ text, logprob }) => `${text} ${logprob.toFixed(2)}`).join() ?? "";
+}
+
 export async function freeSpace(): Promise<void> {
   for (const { id } of await Cacher.models.list()) await Cacher.models.delete(id);
 }

@@ -13,6 +13,20 @@ export async function mistakes(cacher: Cacher): Promise<void> {
   cacher.generate("Once", { max_tokens: 5 });
   // @ts-expect-error: an option of the wrong type
   cacher.generate("Once", { temperature: "hot" });
+  // @ts-expect-error: no such place to stop at
+  cacher.generate("Once", { stopAt: "word" });
+  // @ts-expect-error: a schedule of no known kind
+  cacher.generate("Once", { temperatureSchedule: { type: "sudden", to: 1 } });
+  // @ts-expect-error: half of a range
+  cacher.generate("Once", { adaptiveTopP: { min: 0.5 } });
+  // @ts-expect-error: words that are no list
+  cacher.generate("Once", { badWords: "witch" });
+  // @ts-expect-error: a bias of the wrong type
+  cacher.generate("Once", { logitBias: { the: "more" } });
+  // @ts-expect-error: no such policy
+  cacher.generate("Once", { contextPolicy: "shift" });
+  // @ts-expect-error: no such constraint
+  cacher.generate("Once", { constraint: { grammar: "" } });
   // @ts-expect-error: a prompt of the wrong type
   cacher.generate({ text: "Once" });
   // @ts-expect-error: positions by an unknown name
