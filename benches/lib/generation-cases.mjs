@@ -150,6 +150,7 @@ export const groups = () => [
   {
     section: "constraint",
     how: "decode",
+    long: true,
     base: { name: "free", options: SAMPLING },
     cases: constraints(),
     metrics: { extra: "over free", ratio: "over free, ratio" },
@@ -164,6 +165,7 @@ export const groups = () => [
   {
     section: "stream",
     how: "read",
+    long: true,
     base: { name: "read by tokens, from the call to the end", options: SAMPLING },
     cases: streams(),
     metrics: { extra: "over reading tokens", ratio: "over reading tokens, ratio" },

@@ -14,39 +14,38 @@ import { TINY, nameOf } from "./variants.mjs";
 const PROMPT = 129;
 /** As many as are written at once. */
 const TEXTS = 8;
-const WARM_UP = { prompt: 128, maxTokens: 4 };
-/** A text of about 0.1 s. */
-const maxTokensOf = ({ model }) => (model === TINY ? 65 : 25);
+const WARM_UP = { prompt: 128, steps: 4 };
+/** Steps to be timed: so few that two texts, one beside the other, find the machine alike. */
+const stepsOf = ({ model }) => (model === TINY ? 24 : 8);
+/** Of texts that need some length, so many times more. */
+const LONG = 3;
 
 /** Compares all groups in the page, with `repeats` prompts each; `record` is told every figure. */
-async function compareAll(page, { repeats, maxTokens }, record) {
+async function compareAll(page, { repeats, steps }, record) {
+  const prompts = Array.from({ length: repeats }, () => Array.from({ length: TEXTS }, () => prompt(PROMPT).ids));
   for (const group of groups()) {
-    const { section, how, base, cases } = group;
-    const texts = how === "batch" ? TEXTS : 1;
-    const prompts = Array.from({ length: repeats }, () => Array.from({ length: texts }, () => prompt(PROMPT).ids));
-    const measured = await call(page, "generation", "compare", how, prompts, { base, cases, maxTokens });
+    const { how, base, cases, long = false } = group;
+    const used = how === "batch" ? prompts : prompts.map((texts) => texts.slice(0, 1));
+    const maxTokens = 1 + steps * (long ? LONG : 1);
+    const measured = await call(page, "generation", "compare", how, used, { base, cases, maxTokens });
     const unit = how === "first" ? "ms" : "ms/token";
     record({ case: caseOf("base", base.name), metric: "time", unit, value: measured.base });
     cases.forEach((each, index) => figuresOf(group, each, measured.cases[index]).forEach(record));
   }
 }
 
-/** A page with each model; those that the package refuses are left out. */
-async function openVariants(browser, site, variants, recorder) {
-  const open = [];
-  for (const variant of variants) {
-    const page = await openPage(await browser.newContext(), site);
-    const { refused } = await call(page, "generation", "open", variant, prompt(WARM_UP.prompt).ids);
-    if (refused !== undefined) {
-      recorder.notice(`skipped the generation of ${nameOf(variant)}: ${refused}`);
-      await page.context().close();
-      continue;
-    }
-    await compareAll(page, { repeats: 1, maxTokens: WARM_UP.maxTokens }, () => undefined);
-    console.log(`  ready: ${nameOf(variant)}`);
-    open.push({ page, variant });
+/** A page with the model, in which everything has run once; `undefined` where the package refuses it. */
+async function openWarm(browser, site, variant, recorder) {
+  const page = await openPage(await browser.newContext(), site);
+  const { refused } = await call(page, "generation", "open", variant, prompt(WARM_UP.prompt).ids);
+  if (refused !== undefined) {
+    recorder.notice(`skipped the generation of ${nameOf(variant)}: ${refused}`);
+    await page.context().close();
+    return undefined;
   }
-  return open;
+  await compareAll(page, { repeats: 1, steps: WARM_UP.steps }, () => undefined);
+  console.log(`  ready: ${nameOf(variant)}`);
+  return page;
 }
 
 /**
@@ -58,20 +57,30 @@ export async function measureGeneration({ site, recorder, variants, rounds, repe
   const browser = await launch();
   const speeds = { one: [], two: [] };
   try {
-    let open = await openVariants(browser, site, variants, recorder);
+    const pages = new Map();
+    /** Does something with a variant, which is left out from then on where that fails. */
+    const attempt = async (variant, where, work) => {
+      await work().catch((error) => {
+        recorder.failure(`the generation of ${nameOf(variant)} failed ${where}: ${error.message}`);
+        pages.delete(variant);
+      });
+    };
+    for (const variant of variants) {
+      await attempt(variant, "at first", async () => {
+        const page = await openWarm(browser, site, variant, recorder);
+        if (page !== undefined) pages.set(variant, page);
+      });
+    }
     for (let round = 1; round <= rounds; round++) {
       const context = await browser.newContext();
       const { one, two } = await readSpeed(context, site);
       await context.close();
       speeds.one.push(one);
       speeds.two.push(two);
-      for (const { page, variant } of open) {
+      for (const [variant, page] of pages) {
         console.log(`  generation ${round}/${rounds}: ${nameOf(variant)}`);
         const record = ({ value, ...at }) => recorder.add(variant, { ...at, round }, value);
-        await compareAll(page, { repeats, maxTokens: maxTokensOf(variant) }, record).catch((error) => {
-          recorder.failure(`the generation of ${nameOf(variant)} failed in round ${round}: ${error.message}`);
-          open = open.filter((other) => other.variant !== variant);
-        });
+        await attempt(variant, `in round ${round}`, () => compareAll(page, { repeats, steps: stepsOf(variant) }, record));
       }
     }
   } finally {
