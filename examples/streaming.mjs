@@ -22,6 +22,6 @@ const prompts = ["The weather today", "My friend and I"];
 const batch = cacher.generateBatch(prompts, { maxTokens: 20, bestOf: 4 });
 for (const [index, { value }] of (await batch.results).entries()) {
   const { sample, text, meanLogProbs } = value;
-  console.log(`${prompts[index]}${text}\n  (${meanLogProbs[sample].toFixed(2)} nats a token; the others ${meanLogProbs.map((mean) => mean.toFixed(2)).join(", ")})`);
+  console.log(`${prompts[index]}${text}\n  (${meanLogProbs[sample].toFixed(2)} nats a token, the most of ${meanLogProbs.map((mean) => mean.toFixed(2)).join(", ")})`);
 }
 await cacher.dispose();

@@ -44,7 +44,7 @@ test("text and its ids give the same generation, chunk by chunk", async () => {
   const result = await generation.result;
   assert.equal(result.text, text);
   assert.deepEqual(result.promptTokens, [...ids]);
-  assert.deepEqual(result.usage, { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: result.tokens.length, totalTokens: ids.length + result.tokens.length, draftTokens: 0, acceptedDraftTokens: 0 });
+  assert.deepEqual(result.usage, { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: result.tokens.length, totalTokens: ids.length + result.tokens.length, droppedTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 });
   assert.equal(result.matched, null);
   assert.ok(result.timings.prefillMs > 0);
   for (const input of [ids, [...ids]]) {

@@ -152,7 +152,7 @@ function resultOf(entry) {
   const logprobs = options.logprobs === undefined ? null : made.map((id) => logprobOf(id, entry));
   return { text: made.map((id) => `${id} `).join(""), tokens: made, promptTokens: ids,
     finishReason: cancelled ?? "length", matched: null, logprobs, seed: options.seed ?? 1,
-    usage: { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: made.length, totalTokens: ids.length + made.length, draftTokens: 0, acceptedDraftTokens: 0 },
+    usage: { promptTokens: ids.length, tokensEvaluated: ids.length, completionTokens: made.length, totalTokens: ids.length + made.length, droppedTokens: 0, draftTokens: 0, acceptedDraftTokens: 0 },
     timings: { prefillMs: 0, decodeMs: 0, prefillTokensPerSecond: 0, tokensPerSecond: 0 } };
 }
 

@@ -14,6 +14,7 @@ pub mod options;
 pub mod processors;
 pub mod progress;
 pub mod reading;
+pub mod recent_constraints;
 pub mod recording;
 pub mod request;
 pub mod rng;

@@ -92,7 +92,9 @@ impl Scheduler {
         }
         let tokenizer = self.shared_tokenizer();
         let model = self.model();
-        let mut generation = Generation::new(model, tokenizer, prompt, &options, rng, 0.0)?;
+        let constraints = &self.constraints;
+        let mut generation =
+            Generation::new(model, tokenizer, prompt, &options, rng, constraints, 0.0)?;
         let mut logprobs = recording.checked_logprobs(&options, model.config().vocab_size)?;
         let mut rest = &recording.tokens[..];
         let mut chunks = Vec::with_capacity(recording.chunks.len());

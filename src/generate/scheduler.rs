@@ -17,6 +17,7 @@ use super::generation::{
 use super::logits::{Logits, LogitsRun};
 use super::progress::PromptProgress;
 use super::reading::{Reading, ReadingResult};
+use super::recent_constraints::RecentConstraints;
 use super::rng::RngState;
 use crate::error::{Error, Result};
 use crate::model::{BlockName, BlockTable, Model, Output, Rows, Taps};
@@ -85,6 +86,7 @@ pub struct Scheduler {
     clock: Clock,
     /// KV blocks of what was computed, by their tokens.
     blocks: BlockTable,
+    pub(super) constraints: RecentConstraints,
     /// What the chains of plain requests begin with.
     root: BlockName,
     jobs: BTreeMap<JobId, Job>,
@@ -104,6 +106,7 @@ impl Scheduler {
             tokenizer,
             clock,
             blocks: BlockTable::new(DEFAULT_KV_BUDGET),
+            constraints: RecentConstraints::default(),
             root: BlockName::root(&["plain"]),
             jobs: BTreeMap::new(),
             mean: None,
@@ -161,6 +164,7 @@ impl Scheduler {
             prompt,
             options,
             None,
+            &self.constraints,
             (self.clock)(),
         )?;
         let roots = self.plain_roots().filter(|_| options.cache_prompt);
@@ -183,6 +187,7 @@ impl Scheduler {
             Input::Tokens(tokens),
             options,
             Some(rng),
+            &self.constraints,
             (self.clock)(),
         )?;
         let roots = Some([root; 2]).filter(|_| options.cache_prompt);

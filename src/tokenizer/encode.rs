@@ -3,6 +3,7 @@
 use super::added::AddedTokens;
 use super::byte_level;
 use super::split::Splitter;
+use super::trie::TokenTrie;
 use super::utf16::Utf16Cursor;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -38,8 +39,11 @@ pub struct Tokenizer {
     pub(super) splitter: Splitter,
     /// The bytes of each token by id; `None` where the ids have a hole.
     pub(super) bytes: Vec<Option<Box<[u8]>>>,
+    /// The ids of the added tokens, in order.
+    pub(super) added_ids: Box<[u32]>,
     pub(super) end_of_text: Option<u32>,
     pub(super) vocabulary_hash: OnceLock<String>,
+    pub(super) trie: OnceLock<TokenTrie>,
 }
 
 impl Tokenizer {
@@ -150,6 +154,16 @@ impl Tokenizer {
     /// The highest id plus one. Ids below it may lack a token.
     pub fn vocab_size(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether the token was added to the vocabulary, special or not.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.added_ids.binary_search(&id).is_ok()
+    }
+
+    /// The ordinary tokens by their bytes. Built when first asked for.
+    pub fn trie(&self) -> &TokenTrie {
+        self.trie.get_or_init(|| TokenTrie::new(self))
     }
 
     /// The id of `<|endoftext|>`, GPT-2's only special token, if there is one.

@@ -132,10 +132,14 @@ pub(super) fn build(mut source: Source) -> Result<Tokenizer> {
         }
         added_ids.insert(content, *id);
     }
+    let mut sorted_ids: Vec<u32> = added_ids.values().copied().collect();
+    sorted_ids.sort_unstable();
     let end_of_text = added_ids.get(END_OF_TEXT).or(vocab.get(END_OF_TEXT));
     Ok(Tokenizer {
         end_of_text: end_of_text.copied(),
         vocabulary_hash: OnceLock::new(),
+        trie: OnceLock::new(),
+        added_ids: sorted_ids.into(),
         added: AddedTokens::new(&source.added)?,
         bpe: BPE::builder()
             .vocab_and_merges(vocab, source.merges)

@@ -18,6 +18,7 @@ mod load;
 mod split;
 mod stream;
 mod tokenizer_json;
+mod trie;
 mod utf16;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 pub use encode::{Encoding, MAX_TEXT_BYTES, Tokenizer};
 pub use load::{MAX_FILE_BYTES, MAX_TOKEN_BYTES, MAX_TOKENS};
 pub use stream::TextStream;
+pub use trie::TokenTrie;
 
 #[cfg(test)]
 pub(crate) use byte_level::to_char as byte_to_char;

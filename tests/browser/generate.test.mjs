@@ -38,6 +38,7 @@ for (const worker of [true, false]) {
           promptTokens: ids.length,
           completionTokens: 32,
           totalTokens: ids.length + 32,
+          droppedTokens: 0,
           draftTokens: 0,
           acceptedDraftTokens: 0,
         });

@@ -15,6 +15,7 @@ use super::search::{Ends, Search};
 use super::trail::Texts;
 use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
+use crate::generate::constraint::Constraint;
 use crate::generate::generation::{Ending, PREFILL_CHUNK, Timings, Usage};
 use crate::generate::processors::{Pipeline, PipelineContext, Place, pipeline};
 use crate::generate::rng::{Rng, RngState, fresh_seed};
@@ -63,7 +64,7 @@ impl BeamSearch {
         generation.validate(config.vocab_size)?;
         options.validate(generation, config.vocab_size)?;
         let prompt = prompt.resolve(model, tokenizer.as_deref(), generation.parse_special)?;
-        if tokenizer.is_none() && !generation.stop.is_empty() {
+        if tokenizer.is_none() && (!generation.stop.is_empty() || generation.constraint.is_some()) {
             return Err(Error::NoTokenizer);
         }
         let rng = match (generation.seed, rng) {
@@ -96,7 +97,12 @@ impl BeamSearch {
             max_length: prompt.len().saturating_add(generation.max_tokens),
             tokenizer: tokenizer.as_deref(),
         };
-        let processors = processors(options, generation, context, &picks)?;
+        let mut processors = processors(options, generation, context, &picks)?;
+        if let (Some(spec), Some(tokenizer)) = (&generation.constraint, &tokenizer) {
+            let constraint = Constraint::new(spec, tokenizer, &ends.eos_token_ids)?;
+            let processor = Rc::new(constraint).processor(prompt.len());
+            processors.insert(Place::BeforeWarpers, Box::new(processor));
+        }
         let texts = Texts {
             tokenizer,
             stop: generation.stop.clone(),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::generate::beam::{BeamNodeState, EarlyStopping};
+use crate::generate::constraint::ConstraintSpec;
 use crate::generate::generation::Matched;
 use crate::generate::scheduler::tests::{EOS, N_POSITIONS, scheduler};
 use crate::generate::{Event, Scheduler};
@@ -396,4 +397,26 @@ fn stop_strings_need_a_tokenizer() {
         0.0,
     );
     assert_eq!(begun.err().map(|error| error.code()), Some("no-tokenizer"));
+}
+
+#[test]
+fn beams_keep_to_a_constraint() {
+    let words = ["BCD", "Bx", "zz", "q"].map(String::from);
+    let generation = GenerateOptions {
+        constraint: Some(ConstraintSpec::Choices(words.to_vec())),
+        ..tokens(9)
+    };
+    let (_, result) = search("A", &beams(4), &generation);
+    let mut texts: Vec<String> = result.sequences.iter().map(|s| s.text.clone()).collect();
+    assert_eq!(texts[0], "BCD");
+    assert!(
+        result
+            .sequences
+            .iter()
+            .all(|s| s.finish_reason == FinishReason::Eos)
+    );
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 4);
+    assert!(texts.iter().all(|text| words.contains(text)), "{texts:?}");
 }

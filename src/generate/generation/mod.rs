@@ -19,10 +19,12 @@ pub use outcome::{
 pub use token_probs::{TokenLogprob, TokenLogprobs};
 
 use super::GenerateOptions;
+use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::mirostat::Mirostat;
-use super::processors::{LogitsProcessor, Pipeline, PipelineContext, pipeline};
+use super::processors::{LogitsProcessor, Pipeline, PipelineContext, Place, pipeline};
 use super::progress::PromptProgress;
+use super::recent_constraints::RecentConstraints;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
@@ -81,6 +83,7 @@ pub struct Generation {
     checking: Vec<u32>,
     eos_token_ids: Vec<u32>,
     pipeline: Pipeline,
+    constraint: Option<Rc<Constraint>>,
     mirostat: Option<Mirostat>,
     sampler: Sampler,
     seed: u64,
@@ -107,6 +110,7 @@ impl Generation {
         prompt: Input,
         options: &GenerateOptions,
         rng: Option<RngState>,
+        constraints: &RecentConstraints,
         now: f64,
     ) -> Result<Self> {
         let config = model.config();
@@ -144,7 +148,12 @@ impl Generation {
             max_length: prompt.len().saturating_add(options.max_tokens),
             tokenizer: tokenizer.as_deref(),
         };
-        let pipeline = pipeline(options, &context)?;
+        let mut pipeline = pipeline(options, &context)?;
+        let constraint = constraints.get(options, tokenizer.as_ref(), &eos_token_ids)?;
+        if let Some(constraint) = &constraint {
+            let processor = constraint.processor(prompt.len());
+            pipeline.insert(Place::BeforeWarpers, Box::new(processor));
+        }
         let mirostat = options
             .mirostat
             .filter(|_| !options.is_greedy())
@@ -166,6 +175,7 @@ impl Generation {
             checking: Vec::new(),
             eos_token_ids,
             pipeline,
+            constraint,
             mirostat,
             sampler: if options.is_greedy() {
                 Sampler::greedy()
@@ -186,7 +196,9 @@ impl Generation {
             options: options.clone(),
         };
         generation.fit()?;
-        if options.max_tokens == 0 {
+        if generation.is_complete() {
+            generation.finish = Some(FinishReason::Complete.into());
+        } else if options.max_tokens == 0 {
             generation.finish = Some(FinishReason::Length.into());
         }
         Ok(generation)
@@ -220,6 +232,13 @@ impl Generation {
             self.context.drain(range);
         }
         Ok(())
+    }
+
+    /// True where the constraint lets nothing follow.
+    fn is_complete(&self) -> bool {
+        let output = &self.history[self.prompt_len..];
+        let constraint = self.constraint.as_ref();
+        constraint.is_some_and(|constraint| constraint.is_complete(output))
     }
 
     /// Tokens of guidance's text, with the one that is being taken.
@@ -478,6 +497,8 @@ impl Generation {
         }
         if stops {
             self.end(Ending::number(FinishReason::StopToken, token), text);
+        } else if self.is_complete() {
+            self.end(FinishReason::Complete.into(), &mut chunk.text);
         } else if let Some(length) = self
             .options
             .stop_on_loop

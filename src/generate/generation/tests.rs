@@ -2,6 +2,7 @@
 //! counts upwards.
 
 use super::*;
+use crate::generate::constraint::ConstraintSpec;
 use crate::generate::options::{ContextPolicy, LoopOptions, StopAt, TokenSequence};
 use crate::generate::scheduler::tests::{
     EOS, N_POSITIONS, VOCAB_SIZE, drain, generate, greedy, scheduler,
@@ -335,4 +336,43 @@ fn guidance_does_not_check_drafts() {
         .add_generation(Input::Tokens(vec![1]), &options)
         .unwrap_err();
     assert_eq!(error.code(), "invalid-option");
+}
+
+fn constrained(spec: ConstraintSpec, max_tokens: usize) -> GenerateOptions {
+    GenerateOptions {
+        constraint: Some(spec),
+        ..greedy(max_tokens)
+    }
+}
+
+#[test]
+fn a_constraint_ends_the_text_where_nothing_can_follow() {
+    let (_, result) = finished(&constrained(ConstraintSpec::Regex("BC[x-z]".into()), 9));
+    assert_eq!(result.finish_reason, FinishReason::Complete);
+    assert!(
+        ["BCx", "BCy", "BCz"].contains(&&result.text[..]),
+        "{}",
+        result.text
+    );
+    let (_, result) = finished(&constrained(ConstraintSpec::Regex("B*".into()), 3));
+    assert_eq!(
+        (result.text.as_str(), result.finish_reason),
+        ("BBB", FinishReason::Length)
+    );
+    let nothing = ConstraintSpec::Choices(vec![String::new()]);
+    let (_, result) = finished(&constrained(nothing, 3));
+    assert_eq!(
+        (result.tokens.len(), result.finish_reason),
+        (0, FinishReason::Complete)
+    );
+}
+
+#[test]
+fn a_constraint_that_cannot_be_is_refused_before_anything_runs() {
+    let options = constrained(ConstraintSpec::Regex("(".into()), 3);
+    let error = scheduler()
+        .add_generation(Input::Tokens(vec![1]), &options)
+        .unwrap_err();
+    assert_eq!(error.code(), "invalid-option");
+    assert!(error.to_string().starts_with("constraint.regex"), "{error}");
 }

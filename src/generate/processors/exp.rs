@@ -36,11 +36,10 @@ pub(crate) fn weigh(scores: &[f32], best: f64, distances: &mut [f64], weights: &
     }
 }
 
-/// e to the `x` of at most 0, within 1e-15 of it; arguments below -700 count as
-/// -700, whose result is 1e-304.
+/// e to the `x` of at most 0, within 1e-15 of it; 0 from -700 down, where it is
+/// below 1e-304.
 #[inline(always)]
 fn exp(x: f64) -> f64 {
-    let x = if x > -700.0 { x } else { -700.0 };
     let shifted = x * std::f64::consts::LOG2_E + ROUND;
     let k = shifted - ROUND;
     let r = (x - k * LN_2_HIGH) - k * LN_2_LOW;
@@ -52,7 +51,8 @@ fn exp(x: f64) -> f64 {
     }
     let e = (p * r + 1.0) * r + 1.0;
     // The sum of e's exponent and k is within that of a normal number.
-    f64::from_bits(e.to_bits().wrapping_add(shifted.to_bits() << 52))
+    let scaled = f64::from_bits(e.to_bits().wrapping_add(shifted.to_bits() << 52));
+    if x > -700.0 { scaled } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
     fn it_is_e_to_the_x_down_to_minus_700() {
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(-0.0), 1.0);
-        for i in 0..=700_000 {
+        for i in 0..700_000 {
             let x = -f64::from(i) / 1000.0;
             let exact = libm::exp(x);
             let error = (exp(x) / exact - 1.0).abs();
@@ -72,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn below_it_is_next_to_nothing() {
-        for x in [-701.0, -1e300, f64::NEG_INFINITY, f64::NAN] {
-            assert!(exp(x) > 0.0 && exp(x) < 1e-303);
+    fn below_it_is_nothing() {
+        for x in [-700.0, -701.0, -1e300, f64::NEG_INFINITY] {
+            assert_eq!(exp(x), 0.0);
         }
     }
 }
