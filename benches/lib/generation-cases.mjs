@@ -80,7 +80,7 @@ const warpers = () => [
 
 const SCHEMA = {
   type: "array",
-  minItems: 50,
+  minItems: 8,
   items: {
     type: "object",
     properties: {
@@ -95,10 +95,10 @@ const SCHEMA = {
 
 /** Each long enough for every token that is asked for. */
 const constraints = () => [
-  { name: "regex of words", options: { constraint: { regex: "[A-Z][a-z]+(,? [a-z]+){200}\\." } } },
-  { name: "regex of dates", options: { constraint: { regex: "(\\d{4}-(0[1-9]|1[0-2])-([0-2]\\d|3[01])\\n){100}" } } },
-  { name: "choices, 100 of 100 words", options: { constraint: { choices: phrases(100, 100) } } },
-  { name: "jsonSchema, a list of objects", options: { constraint: { jsonSchema: SCHEMA } } },
+  { name: "regex of words", options: { constraint: { regex: "[A-Z][a-z]+(,? [a-z]+){80}\\." } } },
+  { name: "regex of dates", options: { constraint: { regex: "([0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\\n){20}" } } },
+  { name: "choices, 80 of 80 words", options: { constraint: { choices: phrases(80, 80) } } },
+  { name: "jsonSchema, 8 objects", options: { constraint: { jsonSchema: SCHEMA } } },
 ];
 
 const streams = () => [
