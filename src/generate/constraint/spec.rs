@@ -19,8 +19,7 @@ pub enum ConstraintSpec {
         serialize_with = "schema_as_text",
         deserialize_with = "schema_or_its_text"
     )]
-    #[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))]
-    JsonSchema(Json),
+    JsonSchema(#[cfg_attr(target_arch = "wasm32", tsify(type = "JsonValue"))] Json),
 }
 
 /// As text: whatever sorts an object's keys on its way (a cache's key, a

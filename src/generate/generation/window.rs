@@ -10,7 +10,7 @@ use crate::generate::options::{ContextPolicy, GenerateOptions};
 use std::ops::Range;
 
 /// How a text is made to fit.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     policy: ContextPolicy,
     keep_prefix: usize,
