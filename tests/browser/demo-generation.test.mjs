@@ -197,7 +197,7 @@ test("the output, token by token", { timeout: 3 * TIMEOUT_MS }, async (t) => {
     const tokens = await demo.tokens.locator(":scope > span").allTextContents();
     assert.equal(tokens.length, RUN.maxTokens);
     assert.equal(tokens.join("").replaceAll("↵", "\n"), text);
-    for (const number of await demo.tokens.locator("small").allTextContents()) assert.match(number, /^(<1|\d{1,3}) %$/);
+    for (const number of await demo.tokens.locator("small").allTextContents()) assert.match(number, /^(<1|\d{1,3})%$/);
   });
 
   await t.test("pointing at one shows what else might have come", async () => {
