@@ -22,6 +22,8 @@ const STATES = {
   },
   async generating(demo) {
     await demo.beginLongRun();
+    // Else it might be over before all has been looked at.
+    await demo.page.getByTestId("pause").click();
   },
   async ready(demo) {
     await demo.run({ seed: 1, maxTokens: 16 });

@@ -18,9 +18,8 @@ const MAX_TEXT: usize = 1 << 18;
 /// A JSON value. Objects keep the order of their keys; of a key that comes
 /// twice the last value counts, at the place of the first.
 ///
-/// Two are equal where JSON Schema has them equal: numbers by value, objects
-/// whatever their order.
-#[derive(Debug, Clone)]
+/// Two are equal where they are written alike, order of keys included.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Json {
     Null,
     Bool(bool),
@@ -45,20 +44,24 @@ impl Json {
             _ => None,
         }
     }
-}
 
-impl PartialEq for Json {
-    fn eq(&self, other: &Self) -> bool {
+    /// Whether the two are one value to JSON Schema: numbers by value, objects
+    /// whatever their order.
+    pub fn is_same_value(&self, other: &Self) -> bool {
         match (self, other) {
-            (Json::Null, Json::Null) => true,
-            (Json::Bool(a), Json::Bool(b)) => a == b,
             (Json::Number(a), Json::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-            (Json::String(a), Json::String(b)) => a == b,
-            (Json::List(a), Json::List(b)) => a == b,
-            (Json::Object(a), Json::Object(b)) => {
-                a.len() == b.len() && a.iter().all(|(key, value)| other.get(key) == Some(value))
+            (Json::List(a), Json::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same_value(b))
             }
-            _ => false,
+            (Json::Object(a), Json::Object(b)) => {
+                let same = |(key, value): &(String, Json)| {
+                    other
+                        .get(key)
+                        .is_some_and(|other| value.is_same_value(other))
+                };
+                a.len() == b.len() && a.iter().all(same)
+            }
+            _ => self == other,
         }
     }
 }
@@ -211,13 +214,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_keep_their_order_and_are_equal_in_any() {
+    fn objects_keep_their_order_and_are_the_same_value_in_any() {
         let text = r#"{"b":[1,-2,0.5,true,null],"a":{"z":"é","y":{}}}"#;
         let json = Json::parse(text).unwrap();
         assert_eq!(json.to_string(), text);
         let other = Json::parse(r#"{"a":{"y":{},"z":"é"},"b":[1.0,-2,0.5,true,null]}"#).unwrap();
-        assert_eq!(json, other);
-        assert_ne!(json, Json::parse(r#"{"a":{"y":{},"z":"é"}}"#).unwrap());
+        assert!(json.is_same_value(&other) && json != other);
+        let part = Json::parse(r#"{"a":{"y":{},"z":"é"}}"#).unwrap();
+        assert!(!json.is_same_value(&part) && !part.is_same_value(&json));
     }
 
     #[test]

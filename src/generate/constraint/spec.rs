@@ -75,4 +75,15 @@ mod tests {
         };
         assert_eq!(schema.to_string(), r#"{"properties":{"z":{},"a":{}}}"#);
     }
+
+    #[test]
+    fn schemas_in_another_order_ask_for_something_else() {
+        let spec = |text: &str| ConstraintSpec::JsonSchema(Json::parse(text).unwrap());
+        let (one, other) = (
+            r#"{"required":[],"type":"null"}"#,
+            r#"{"type":"null","required":[]}"#,
+        );
+        assert_eq!(spec(one), spec(one));
+        assert_ne!(spec(one), spec(other));
+    }
 }

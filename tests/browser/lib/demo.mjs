@@ -61,6 +61,40 @@ export class Demo {
     await this.page.locator('[data-testid="generated"]:not(:empty)').waitFor();
   }
 
+  /** The options of a generation. */
+  get options() {
+    return this.page.getByTestId("options");
+  }
+
+  /** A group of options, opened. */
+  async group(id) {
+    const group = this.options.locator(`details[data-group="${id}"]`);
+    if ((await group.getAttribute("open")) === null) await group.locator("summary").click();
+    return group;
+  }
+
+  /** The panel of several texts at once. */
+  get many() {
+    return this.page.getByTestId("many");
+  }
+
+  /** Shows samples or beams. */
+  async kind(name) {
+    await this.many.getByRole("tab", { name }).click();
+    return this.many.getByRole("tabpanel");
+  }
+
+  /** Writes samples, or searches, to the end. */
+  async runMany() {
+    await this.many.getByTestId("run-many").click();
+    await this.until("ready", "error");
+  }
+
+  /** The tokens of the output, where they are shown. */
+  get tokens() {
+    return this.page.getByTestId("output-tokens").getByRole("option");
+  }
+
   /** The panel of states, once a model is loaded. */
   get states() {
     return this.page.getByTestId("states");

@@ -20,9 +20,10 @@ const advice: Advice = {
   "invalid-cache-record": "Choose a file that this page exported.",
   "invalid-state-file": "Choose a file that this page exported.",
   "input-too-long": "Shorten the prompt.",
+  "invalid-option": "It is marked among the options of the generation.",
   "invalid-model-file": "If it was downloaded, delete it below and load it again.",
   "merge-conflict": "Choose below what the merged text is to say.",
-  "not-cached": "Choose another use of the cache below Sampling, or generate it once.",
+  "not-cached": "Choose another use of the answer cache, or generate it once.",
   "network-error": "Check the connection. What was downloaded is kept; Generate goes on from there.",
   "no-tokenizer": "Add the model’s tokenizer.json, or its vocab.json and merges.txt.",
   "not-a-model-file": "A GPT-2 model in .gguf or .safetensors form is needed.",
@@ -78,6 +79,12 @@ export function errorCode(error: unknown): string {
     return error.code;
   }
   return error instanceof Error ? error.name : "unknown";
+}
+
+/** What an error carries beside its words; empty where that is nothing. */
+export function errorDetails(error: unknown): Readonly<Record<string, unknown>> {
+  const details = typeof error === "object" && error !== null && "details" in error ? error.details : null;
+  return typeof details === "object" && details !== null ? { ...details } : {};
 }
 
 /** Engine messages begin in lower case and carry no full stop. */

@@ -1,7 +1,7 @@
 /**
- * One visitor at work: loads the chosen model when it is first needed, runs
- * one generation or measurement at a time, and says in words what is going on.
- * Components show its fields and call its methods.
+ * One visitor at work: loads the chosen model when it is first needed, does one
+ * thing with it at a time, and says in words what is going on. Components show
+ * its fields and call its methods.
  */
 
 import {
@@ -9,12 +9,15 @@ import {
   type CacheControls,
   type Dtype,
   type EngineOptions,
+  type GenerateOptions,
+  type GenerationProgress,
   type LoadProgress,
   type ModelSource,
   type StateGenerationResult,
+  type TokenLogprobs,
 } from "cacher-wasm";
 import { AnswerCache } from "./cache/answer-cache.svelte.ts";
-import { describeFailure, errorCode, type Failure } from "./failure.ts";
+import { describeFailure, errorCode, errorDetails, type Failure } from "./failure.ts";
 import { measure } from "./measure.ts";
 import { FILES_CHOICE, namedModel, URL_CHOICE } from "./models.ts";
 import type { Settings } from "./settings.svelte.ts";
@@ -23,7 +26,22 @@ import type { OpenState } from "./states/open-state.svelte.ts";
 import { StateLibrary } from "./states/state-library.svelte.ts";
 import { describeEnd, formatRate } from "./words.ts";
 
-export type Phase = "idle" | "loading" | "ready" | "generating" | "measuring" | "error";
+/** What the model is at work on: a text, samples, beams, the measurement. */
+export type Work = "generating" | "sampling" | "searching" | "measuring";
+export type Phase = "idle" | "loading" | "ready" | "error" | Work;
+
+/** What can be held up while it runs. */
+export interface Pausable {
+  pause(): void;
+  resume(): void;
+}
+
+/** A request of the visitor, as the settings were when it was made. */
+interface Asked {
+  /** What becomes part of the state. */
+  options: EngineOptions;
+  run: GenerateOptions & CacheControls;
+}
 
 export class Session {
   readonly speed = new Speed();
@@ -34,29 +52,61 @@ export class Session {
   /** One sentence for the status line. */
   status = $state("Press Generate to begin.");
   failure = $state.raw<Failure | null>(null);
+  /** Of loading. */
   progress = $state.raw<LoadProgress | null>(null);
+  /** Of the text that is being written. */
+  writing = $state.raw<GenerationProgress | null>(null);
   /** The prompt that the shown text continues. */
   shownPrompt = $state("");
   generated = $state("");
   generatedTokens = $state(0);
+  /** How likely each of them was, where that is told. */
+  logprobs = $state.raw<readonly TokenLogprobs[]>([]);
   result = $state.raw<StateGenerationResult | null>(null);
   /** Why the model in use is not kept for the next visit; empty where it is, or where it came from files. */
   notStored = $state("");
   /** Files chosen from the device. */
   files = $state.raw<readonly File[]>([]);
+  paused = $state(false);
+  /** The model's end-of-text token, where it has one and is loaded. */
+  endToken = $state<number | null>(null);
 
   #engine: Cacher | null = null;
   #loaded: { model: ModelSource; dtype: Dtype } | null = null;
   /** How the cache was set up when the model was loaded; empty while none is. */
   #cacheSetup = $state("");
   #controller: AbortController | null = null;
+  #running = $state.raw<Pausable | null>(null);
 
   get busy(): boolean {
-    return this.phase === "loading" || this.phase === "generating" || this.phase === "measuring";
+    return !["idle", "ready", "error"].includes(this.phase);
   }
 
   stop(): void {
     this.#controller?.abort();
+  }
+
+  get canPause(): boolean {
+    return this.#running !== null;
+  }
+
+  togglePause(): void {
+    if (!this.#running) return;
+    this.paused = !this.paused;
+    if (this.paused) this.#running.pause();
+    else this.#running.resume();
+    this.status = this.paused ? "Paused." : "Going on…";
+  }
+
+  /** Lets `running` be held up while `work` waits for it. */
+  async pausable<T>(running: Pausable, work: () => Promise<T>): Promise<T> {
+    this.#running = running;
+    try {
+      return await work();
+    } finally {
+      this.#running = null;
+      this.paused = false;
+    }
   }
 
   chooseFiles(files: readonly File[]): void {
@@ -78,27 +128,47 @@ export class Session {
 
   /** Loads the model if need be, then begins a state with `prompt` and continues it. */
   generate(prompt: string, settings: Settings): Promise<void> {
-    return this.#attempt(async (signal) => {
-      const options = settings.toOptions();
-      const controls = settings.cache.toControls();
+    return this.#attempt(settings, async (signal) => {
+      const asked = ask(settings, signal);
       const engine = await this.#load(settings, signal);
-      await this.#begin(engine, prompt, options, controls, signal);
+      await this.#begin(engine, prompt, asked);
     });
   }
 
   /** Continues the open state, under the settings as they are now. */
   continue(settings: Settings): Promise<void> {
     const { text } = this;
-    return this.#attempt(async (signal) => {
-      const options = settings.toOptions();
-      const controls = settings.cache.toControls();
+    return this.#attempt(settings, async (signal) => {
+      const asked = ask(settings, signal);
       const engine = await this.#load(settings, signal);
       const open = this.states.current;
       // Another model has its own states: it begins one with the text so far.
-      if (!open) return this.#begin(engine, text, options, controls, signal);
-      this.#beginWriting(open.reading.text);
-      await open.adapt(options);
-      await this.#run(engine, open, controls, signal);
+      if (!open) return this.#begin(engine, text, asked);
+      await this.#goOn(engine, open, asked);
+    });
+  }
+
+  /** Forks the open state before the token of this number that was written last, and goes on from `token` in its place. */
+  takeOther(index: number, token: number, settings: Settings): Promise<void> {
+    const { result } = this;
+    const { current } = this.states;
+    return this.#attempt(settings, async (signal) => {
+      const asked = ask(settings, signal);
+      const engine = await this.#load(settings, signal);
+      if (!current || !result || this.states.current !== current) {
+        throw Object.assign(new Error("The text is of another model: generate anew"), { code: "invalid-argument" });
+      }
+      this.phase = "generating";
+      this.status = "Forking…";
+      const fork = await current.handle.fork({ at: result.usage.promptTokens + index });
+      const ends = token === engine.model.eosTokenId;
+      if (!ends) await fork.append([token], { evaluate: false, signal });
+      await this.states.openHandle(fork);
+      if (!ends) return this.#goOn(engine, this.states.current!, asked);
+      this.phase = "ready";
+      this.status = "Forked: the text ends here.";
+      this.#show(this.states.current);
+      await this.states.refresh();
     });
   }
 
@@ -117,7 +187,7 @@ export class Session {
 
   /** Loads the chosen model, whose states are then there. */
   load(settings: Settings): Promise<void> {
-    return this.#attempt(async (signal) => {
+    return this.#attempt(settings, async (signal) => {
       await this.#load(settings, signal);
       this.phase = "ready";
       this.status = "The model is loaded.";
@@ -126,22 +196,30 @@ export class Session {
 
   /** Loads the model if need be, then takes the standard measurement. */
   measure(settings: Settings): Promise<void> {
-    return this.#attempt(async (signal) => {
-      const engine = await this.#load(settings, signal);
-      this.phase = "measuring";
-      this.status = "Measuring. This takes a few seconds.";
-      this.progress = null;
+    return this.use("measuring", "Measuring. This takes a few seconds.", settings, async (engine, signal) => {
       const speeds = await measure(engine, signal);
       if (speeds) this.speed.measured(speeds);
-      await this.speed.weigh(engine);
-      this.phase = "ready";
-      this.status = speeds
+      return speeds
         ? `Measured: reads ${formatRate(speeds.prefill)} tokens per second, writes ${formatRate(speeds.decode)}.`
         : "Measuring stopped.";
     });
   }
 
-  async #attempt(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  /** Loads the model if need be and has it do something else, which says in the end what came of it. */
+  use(phase: Work, status: string, settings: Settings, work: (engine: Cacher, signal: AbortSignal) => Promise<string>): Promise<void> {
+    return this.#attempt(settings, async (signal) => {
+      const engine = await this.#load(settings, signal);
+      this.phase = phase;
+      this.status = status;
+      this.progress = null;
+      const done = await work(engine, signal);
+      await this.speed.weigh(engine);
+      this.phase = "ready";
+      this.status = done;
+    });
+  }
+
+  async #attempt(settings: Settings, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.busy) return;
     const controller = new AbortController();
     this.#controller = controller;
@@ -149,9 +227,11 @@ export class Session {
     try {
       await work(controller.signal);
     } catch (error) {
+      settings.refuse(errorDetails(error));
       this.#fail(error, controller.signal);
     } finally {
       this.progress = null;
+      this.writing = null;
       this.#controller = null;
     }
   }
@@ -182,6 +262,7 @@ export class Session {
       },
     });
     this.#loaded = { model, dtype };
+    this.endToken = this.#engine.model.eosTokenId;
     this.speed.loaded(this.#engine, settings.model);
     this.#cacheSetup = JSON.stringify(setup);
     await this.answers.attach(this.#engine.cache, tuning);
@@ -207,12 +288,18 @@ export class Session {
     return namedModel(model)!.source;
   }
 
-  async #begin(engine: Cacher, text: string, options: EngineOptions, controls: CacheControls, signal: AbortSignal): Promise<void> {
+  async #begin(engine: Cacher, text: string, asked: Asked): Promise<void> {
     this.#beginWriting(text);
-    const config = { seed: freshSeed(), ...options };
+    const config = { seed: freshSeed(), ...asked.options };
     // The generation reads the prompt itself, and so can tell how long that takes.
-    const open = await this.states.create({ text, config, evaluate: false, signal });
-    await this.#run(engine, open, controls, signal);
+    const open = await this.states.create({ text, config, evaluate: false, signal: asked.run.signal! });
+    await this.#run(engine, open, asked);
+  }
+
+  async #goOn(engine: Cacher, open: OpenState, asked: Asked): Promise<void> {
+    this.#beginWriting(open.reading.text);
+    await open.adapt(asked.options);
+    await this.#run(engine, open, asked);
   }
 
   #beginWriting(text: string): void {
@@ -220,28 +307,39 @@ export class Session {
     this.status = "Reading the prompt…";
     this.progress = null;
     this.shownPrompt = text;
-    this.generated = "";
+    this.#showGenerated("");
+  }
+
+  #showGenerated(text: string): void {
+    this.generated = text;
     this.generatedTokens = 0;
+    this.logprobs = [];
     this.result = null;
   }
 
-  async #run(engine: Cacher, open: OpenState, controls: CacheControls, signal: AbortSignal): Promise<void> {
+  async #run(engine: Cacher, open: OpenState, { run }: Asked): Promise<void> {
     this.speed.begin(open.info.tokens);
     // Before it is written on, after which the question would be another. Nobody need wait for it.
-    const explained = open.handle.explainGeneration().catch(() => null);
-    const generation = open.handle.generate({ ...controls, signal });
-    for await (const chunk of generation) {
-      this.speed.advance(chunk.tokens.length);
-      if (this.generatedTokens === 0) this.status = "Generating…";
-      this.generated += chunk.text;
-      this.generatedTokens += chunk.tokens.length;
-    }
-    const result = await generation.result;
+    const explained = open.handle.explainGeneration(run.logprobs === undefined ? {} : { logprobs: run.logprobs }).catch(() => null);
+    const generation = open.handle.generate({ ...run, onProgress: (progress) => (this.writing = progress) });
+    const result = await this.pausable(generation, async () => {
+      for await (const chunk of generation) {
+        this.speed.advance(chunk.tokens.length);
+        if (this.generatedTokens === 0) this.status = "Generating…";
+        this.generated += chunk.text;
+        this.generatedTokens += chunk.tokens.length;
+        // It is told ten times a second only.
+        if (this.writing) this.writing = { ...this.writing, generatedTokens: this.generatedTokens };
+        if (chunk.logprobs) this.logprobs = [...this.logprobs, ...chunk.logprobs];
+      }
+      return generation.result;
+    });
     if (result.cache.hit) this.speed.replayed();
     else this.speed.end(result.timings);
     await this.speed.weigh(engine);
     this.generated = result.text;
     this.generatedTokens = result.usage.completionTokens;
+    this.logprobs = result.logprobs ?? [];
     this.result = result;
     open.work = { computed: result.state.tokensEvaluated, of: result.usage.promptTokens };
     this.answers.noteRequest(await explained);
@@ -254,10 +352,8 @@ export class Session {
   #show(open: OpenState | null): void {
     // What is being written is shown as it comes.
     if (!open || this.busy) return;
-    this.generated = open.lastGenerated;
+    this.#showGenerated(open.lastGenerated);
     this.shownPrompt = open.reading.text.slice(0, open.reading.text.length - this.generated.length);
-    this.generatedTokens = 0;
-    this.result = null;
   }
 
   #fail(error: unknown, signal: AbortSignal): void {
@@ -284,6 +380,11 @@ export class Session {
     this.speed.unloaded();
     await engine?.dispose();
   }
+}
+
+/** Error: `invalid-option`. */
+function ask(settings: Settings, signal: AbortSignal): Asked {
+  return { options: settings.toOptions(), run: { ...settings.toStream(), ...settings.cache.toControls(), signal } };
 }
 
 /** Of a state whose settings leave the seed to the page. */

@@ -4,8 +4,11 @@
  * range is replaced by the default, one by one.
  */
 
-import type { Dtype, EngineOptions } from "cacher-wasm";
+import type { Dtype, EngineOptions, StreamOptions } from "cacher-wasm";
 import { CacheSettings } from "./cache/cache-settings.svelte.ts";
+import { OptionValues } from "./generation/option-values.svelte.ts";
+import { generationGroups, STREAM_OPTIONS } from "./generation/options/catalogue.ts";
+import { beams, samples } from "./generation/options/many.ts";
 import { modelChoices, namedModel, type ModelChoice } from "./models.ts";
 import { numberFormats } from "./number-formats.ts";
 
@@ -16,33 +19,19 @@ export interface Range {
   initial: number;
 }
 
-/** Initial values suit small models: somewhat cool, and wary of repetition. */
-export const ranges = {
-  temperature: { min: 0, max: 2, step: 0.05, initial: 0.7 },
-  topK: { min: 0, max: 1000, step: 1, initial: 50 },
-  topP: { min: 0.05, max: 1, step: 0.01, initial: 0.9 },
-  minP: { min: 0, max: 0.5, step: 0.01, initial: 0 },
-  repetitionPenalty: { min: 1, max: 2, step: 0.01, initial: 1.1 },
-  maxTokens: { min: 1, max: 1024, step: 1, initial: 128 },
-} as const satisfies Record<string, Range>;
-
-type NumberName = keyof typeof ranges;
-const numberNames = Object.keys(ranges) as NumberName[];
-const LARGEST_SEED = 2n ** 64n - 1n;
+/** What the view of the tokens shows of each. */
+const ALTERNATIVES = 8;
 const LONGEST_TEXT = 10_000;
 const STORAGE_KEY = "cacher-demo-settings";
 
 export class Settings {
-  temperature = $state(ranges.temperature.initial as number);
-  topK = $state(ranges.topK.initial as number);
-  topP = $state(ranges.topP.initial as number);
-  minP = $state(ranges.minP.initial as number);
-  repetitionPenalty = $state(ranges.repetitionPenalty.initial as number);
-  maxTokens = $state(ranges.maxTokens.initial as number);
-  /** Stop strings as typed: one a line, with `\n`, `\t` and `\\`. */
-  stop = $state("");
-  /** As typed; empty asks for a fresh seed each time. */
-  seed = $state("");
+  /** Of a generation. */
+  readonly options = new OptionValues(generationGroups);
+  /** Of samples and of beams, beside those. */
+  readonly samples = new OptionValues([samples]);
+  readonly beams = new OptionValues([beams]);
+  /** The output is shown as its tokens, for which the model tells how likely each was. */
+  showTokens = $state(false);
   model = $state<ModelChoice>(modelChoices[0]!);
   dtype = $state<Dtype>(numberFormats[0].id);
   /** Address of the visitor's own model. */
@@ -63,14 +52,23 @@ export class Settings {
     // A link must not choose where this page downloads from.
     delete link.url;
     if (link.model !== undefined && !namedModel(link.model)) delete link.model;
+    if (settings.options.knows(link)) settings.options.reset();
     settings.#take(link);
     return settings;
   }
 
   save(): void {
     this.cache.save();
-    const { stop, seed, model, dtype, url } = this;
-    const content = JSON.stringify({ ...this.#numbers(), stop, seed, model, dtype, url });
+    const { showTokens, model, dtype, url } = this;
+    const content = JSON.stringify({
+      ...this.options.kept(),
+      ...this.samples.kept(),
+      ...this.beams.kept(),
+      showTokens,
+      model,
+      dtype,
+      url,
+    });
     try {
       localStorage.setItem(STORAGE_KEY, content);
     } catch {
@@ -80,77 +78,57 @@ export class Settings {
 
   /** A link to this page with these settings; never with the text. */
   link(): string {
-    const fields: Record<string, string> = { seed: this.seed, stop: this.stop, dtype: this.dtype };
+    const fields: Record<string, string> = { ...this.options.shared(), dtype: this.dtype };
     if (namedModel(this.model)) fields.model = this.model;
-    for (const [name, value] of Object.entries(this.#numbers())) fields[name] = String(value);
     const url = new URL(location.href);
-    url.hash = new URLSearchParams(Object.entries(fields).filter(([, value]) => value !== "")).toString();
+    url.hash = new URLSearchParams(fields).toString();
     return url.href;
   }
 
   /** Takes over the settings that a text was written with; seed and model stay. */
-  adopt({ stop, ...config }: EngineOptions): void {
-    this.#take({ ...config, seed: undefined, ...(stop === undefined ? {} : { stop: stopLines([stop].flat()) }) });
+  adopt(config: EngineOptions): void {
+    this.options.adopt(config, ["seed", "logprobs", ...STREAM_OPTIONS]);
   }
 
-  reset(): void {
-    for (const name of numberNames) this[name] = ranges[name].initial;
-    this.stop = "";
-    this.seed = "";
+  /** As typed; empty asks for a fresh seed each time. */
+  get seed(): string {
+    return this.options.drafts.seed!;
   }
 
-  /** Empty where the seed can be used, else what is wrong with it. */
-  get seedProblem(): string {
-    const text = this.seed.trim();
-    if (text === "") return "";
-    return /^\d{1,20}$/.test(text) && BigInt(text) <= LARGEST_SEED ? "" : "A seed is a whole number from 0 to 18446744073709551615.";
+  set seed(seed: string) {
+    this.options.set("seed", seed);
   }
 
+  /** Those that belong to a text. Error: `invalid-option`. */
   toOptions(): EngineOptions {
-    if (this.seedProblem) throw Object.assign(new Error(this.seedProblem), { code: "invalid-argument" });
-    const options: EngineOptions = { ...this.#numbers(), stop: stopStrings(this.stop) };
-    const text = this.seed.trim();
-    if (text !== "") {
-      const seed = BigInt(text);
-      // Only whole numbers up to 2^53-1 are exact as JavaScript numbers.
-      options.seed = (seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : seed) as never;
-    } else if (this.cache.wantsKept) {
-      options.seed = 0;
-    }
+    const options: EngineOptions & StreamOptions = this.options.values();
+    for (const name of [...STREAM_OPTIONS, "logprobs"] as const) delete options[name];
+    if (options.seed === undefined && this.cache.wantsKept) options.seed = 0;
     return options;
   }
 
-  #numbers(): Record<NumberName, number> {
-    return Object.fromEntries(numberNames.map((name) => [name, this[name]])) as Record<NumberName, number>;
+  /** Those that make no other text: how it is streamed, and what is told of it. Error: `invalid-option`. */
+  toStream(): StreamOptions & Pick<EngineOptions, "logprobs"> {
+    const values = this.options.values() as StreamOptions & Pick<EngineOptions, "logprobs"> & { stopWhen?: RegExp };
+    const { chunk, highWaterMark, stopWhen, logprobs = this.showTokens ? ALTERNATIVES : undefined } = values;
+    return {
+      ...(chunk === undefined ? {} : { chunk }),
+      ...(highWaterMark === undefined ? {} : { highWaterMark }),
+      ...(stopWhen === undefined ? {} : { stopWhen: (text: string) => stopWhen.test(text) }),
+      ...(logprobs === undefined ? {} : { logprobs }),
+    };
+  }
+
+  /** Shows what the engine says of an option at its control. */
+  refuse(details: Readonly<Record<string, unknown>>): void {
+    for (const values of [this.options, this.samples, this.beams]) if (values.refuse(details)) return;
   }
 
   #take(fields: Readonly<Record<string, unknown>>): void {
-    for (const name of numberNames) {
-      const value = fields[name];
-      if (value === undefined || value === "") continue;
-      const { min, max, step } = ranges[name];
-      const number = Number(value);
-      if (number >= min && number <= max && (step < 1 || Number.isInteger(number))) this[name] = number;
-    }
-    for (const name of ["stop", "seed", "url"] as const) {
-      const value = fields[name];
-      if (typeof value === "string" && value.length <= LONGEST_TEXT) this[name] = value;
-    }
+    for (const values of [this.options, this.samples, this.beams]) values.take(fields);
+    if (typeof fields.url === "string" && fields.url.length <= LONGEST_TEXT) this.url = fields.url;
+    if (typeof fields.showTokens === "boolean") this.showTokens = fields.showTokens;
     if (modelChoices.includes(fields.model as string)) this.model = fields.model as ModelChoice;
     if (numberFormats.some(({ id }) => id === fields.dtype)) this.dtype = fields.dtype as Dtype;
   }
-}
-
-/** One stop string a line; `\n`, `\t` and `\\` stand for what cannot be typed in a line. */
-export function stopStrings(text: string): string[] {
-  const escapes: Record<string, string> = { n: "\n", t: "\t", "\\": "\\" };
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => line.replace(/\\([nt\\])/g, (_, letter: string) => escapes[letter]!));
-}
-
-function stopLines(strings: readonly string[]): string {
-  const escapes: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\\": "\\\\" };
-  return strings.map((text) => text.replace(/[\n\t\\]/g, (character) => escapes[character]!)).join("\n");
 }

@@ -1,6 +1,6 @@
 /** Numbers and outcomes as people read them. */
 
-import type { GenerationResult } from "cacher-wasm";
+import type { FinishReason, GenerationResult } from "cacher-wasm";
 
 const count = new Intl.NumberFormat("en");
 
@@ -57,7 +57,30 @@ export function describeEnd(result: GenerationResult): string {
   }
 }
 
+const ENDS: Readonly<Record<FinishReason, string>> = {
+  eos: "end of text",
+  stop: "stop string",
+  "stop-token": "stop token",
+  boundary: "complete",
+  complete: "complete",
+  length: "length",
+  context: "context full",
+  time: "time over",
+  probability: "too unlikely",
+  entropy: "too unsure",
+  loop: "loop",
+  callback: "your condition",
+  aborted: "stopped",
+};
+
+/** The same in a word or two. */
+export function nameEnd(reason: FinishReason): string {
+  return ENDS[reason];
+}
+
 /** A share of one in per cent, with as many digits as it takes to see one. */
 export function percent(share: number): string {
-  return `${(share * 100).toPrecision(share < 0.1 ? 1 : 2)} %`;
+  const value = share * 100;
+  if (value > 0 && value < 0.001) return "under 0.001 %";
+  return `${value >= 9.5 ? Math.round(value) : Number(value.toPrecision(1))} %`;
 }

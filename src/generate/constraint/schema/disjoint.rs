@@ -25,7 +25,7 @@ fn disjoint(root: &Json, a: &Json, b: &Json, depth: usize) -> bool {
         return true;
     }
     match (values(a), values(b)) {
-        (Some(a), Some(b)) => return !a.iter().any(|value| b.contains(value)),
+        (Some(a), Some(b)) => return !a.iter().any(|a| b.iter().any(|b| a.is_same_value(b))),
         (Some(values), None) if named_kinds(b).is_some_and(|kinds| has_none(&kinds, values)) => {
             return true;
         }

@@ -26,9 +26,12 @@ fn in_quotes(content: Hir) -> Hir {
     Hir::concat(vec![literal("\""), content, literal("\"")])
 }
 
+/// A format's name and its expression.
+type Format = (&'static str, fn() -> String);
+
 /// The formats there are, as their RFCs have them, or a part of that where an
 /// expression cannot say all or a text could be without end.
-const FORMATS: [(&str, fn() -> String); 9] = [
+const FORMATS: [Format; 9] = [
     ("date", date),
     ("time", time),
     ("date-time", || format!("{}T{}", date(), time())),

@@ -74,11 +74,14 @@ export class OpenState {
 
   /** Takes over settings other than the seed, as a change that the history has. */
   async adapt(options: EngineOptions): Promise<void> {
-    const { config } = this.info;
-    const { seed: _, ...wanted } = options;
-    const keys = Object.keys(wanted) as (keyof typeof wanted)[];
-    if (keys.every((key) => same(wanted[key], config[key]))) return;
-    this.info = await this.handle.update({ config: { ...config, ...wanted } });
+    const { seed: _, ...config } = this.info.config;
+    const { seed: __, ...wanted } = options;
+    const changes: Record<string, unknown> = {};
+    for (const key of new Set([...Object.keys(config), ...Object.keys(wanted)]) as Set<keyof typeof wanted>) {
+      // `null` takes out what is no longer wanted.
+      if (!same(wanted[key], config[key])) changes[key] = wanted[key] ?? null;
+    }
+    if (Object.keys(changes).length > 0) this.info = await this.handle.update({ config: changes });
   }
 }
 
@@ -87,7 +90,7 @@ async function read(handle: State, revision: string): Promise<Reading> {
   return { revision, text, pieces: cutIntoPieces(text, offsets) };
 }
 
-/** Settings alike; numbers may have gone through the engine's shorter ones. */
+/** Settings alike; numbers may have gone through the engine's shorter ones. An empty list is as good as none. */
 function same(a: unknown, b: unknown): boolean {
   if (typeof a === "number" && typeof b === "number") return Math.abs(a - b) < 1e-6;
   const list = (value: unknown) => (value === undefined || value === null ? [] : [value].flat());
