@@ -3,6 +3,7 @@
  * round, of which the middle one counts; and gets a second of the cache, for
  * which there is nothing to divide by.
  */
+import { BEAMS_METRIC, caseOf } from "./generation-cases.mjs";
 import { median, ratio } from "./recorder.mjs";
 import { GPT2 } from "./variants.mjs";
 
@@ -122,9 +123,19 @@ function responses(recorder) {
   return rows;
 }
 
+/** Beams share each read of the weights. */
+function generation(recorder) {
+  return recorder.find({ metric: BEAMS_METRIC, case: caseOf("beams", "5") }).map(({ model, dtype, samples }) => ({
+    name: `${model} ${dtype}: a step of five beams over one of one`,
+    value: median(samples.map(({ value }) => value)),
+    // In the small model it is the vocabulary that counts, which each beam has to go through.
+    ...(model === GPT2 ? { atMost: 2.2 } : {}),
+  }));
+}
+
 /** `{ name, value, goal, reached }` of every figure that this run can tell; `reached` is null without a goal. */
 export function goals(recorder) {
-  return [...peers(recorder), ...own(recorder), ...states(recorder), ...responses(recorder)]
+  return [...peers(recorder), ...own(recorder), ...states(recorder), ...responses(recorder), ...generation(recorder)]
     .filter(({ value }) => value !== undefined)
     .map(({ name, value, atLeast, atMost }) => {
       if (atLeast !== undefined) return { name, value, goal: `≥ ${atLeast}`, reached: value >= atLeast };

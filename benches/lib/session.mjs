@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Failure, root } from "../../scripts/lib/process.mjs";
 import { serve } from "../../scripts/serve.mjs";
 import { launch } from "./browser.mjs";
+import { measureGeneration } from "./generation.mjs";
 import { goals } from "./goals.mjs";
 import { measureLoads } from "./loads.mjs";
 import { Recorder, median } from "./recorder.mjs";
@@ -14,7 +15,7 @@ import { describeMachine, fileNameOf, writeResults } from "./results.mjs";
 import { measureRounds } from "./rounds.mjs";
 import { measureStates } from "./states.mjs";
 import { report } from "./table.mjs";
-import { chooseResponseVariants, chooseStateVariants, chooseVariants } from "./variants.mjs";
+import { chooseGenerationVariants, chooseResponseVariants, chooseStateVariants, chooseVariants } from "./variants.mjs";
 
 const RESULTS = "benches/results";
 
@@ -25,12 +26,14 @@ const EXTENT = {
     speed: { rounds: 3, seconds: 40, maxTokens: 16 },
     states: { rounds: 1, lengths: [512] },
     responses: { rounds: 1, entries: [1_000], calls: 50_000 },
+    generation: { rounds: 1, repeats: 1 },
   },
   full: {
     loads: { repeats: 2, onePerEngine: false },
     speed: { rounds: 5, seconds: 420, maxTokens: 32 },
     states: { rounds: 5, lengths: [128, 512, 900] },
     responses: { rounds: 5, entries: [1_000, 10_000], calls: 100_000 },
+    generation: { rounds: 5, repeats: 2 },
   },
 };
 
@@ -58,6 +61,7 @@ export async function runBenchmark(options) {
   let variants = chooseVariants(options);
   const stateVariants = chooseStateVariants(options);
   const responseVariants = chooseResponseVariants(options);
+  const generationVariants = chooseGenerationVariants(options);
   const speeds = { one: [], two: [] };
   const addSpeeds = ({ one, two }) => {
     speeds.one.push(...one);
@@ -78,6 +82,9 @@ export async function runBenchmark(options) {
     }
     if (responseVariants.length > 0) {
       addSpeeds(await measureResponses({ ...extent.responses, ...asked, site, recorder, variants: responseVariants }));
+    }
+    if (generationVariants.length > 0) {
+      addSpeeds(await measureGeneration({ ...extent.generation, ...asked, site, recorder, variants: generationVariants }));
     }
   } finally {
     await site.close();

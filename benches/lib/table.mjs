@@ -1,19 +1,9 @@
 /**
  * The results as tables for a README.
  */
+import { generationTables } from "./generation-table.mjs";
+import { markdown, round } from "./markdown.mjs";
 import { ENGINES, GPT2, NONE, TINY, nameOf } from "./variants.mjs";
-
-/** Three digits, and none behind the point where there are three before it. */
-export function round(value) {
-  if (value === undefined) return "";
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-GB");
-  return String(Number(value.toPrecision(3)));
-}
-
-function markdown(head, rows) {
-  const line = (cells) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
 
 const COLUMNS = {
   speed: [
@@ -111,6 +101,7 @@ export function report({ machine, date, readGBps, readGBpsTwoThreads, results, g
   if (states !== undefined) lines.push("**States**", "", states, "");
   const responses = responsesTable(results);
   if (responses !== undefined) lines.push("**Cache of responses**", "", responses, "");
+  for (const { title, text } of generationTables(results)) lines.push(`**${title}**`, "", text, "");
   if (goals.length > 0) {
     const reached = { true: "reached", false: "not reached", null: "" };
     const rows = goals.map(({ name, value, goal, reached: is }) => [name, `${round(value)}`, goal ?? "", reached[is]]);

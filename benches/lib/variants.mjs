@@ -19,7 +19,8 @@ export const ENGINES = {
 /** The parts of the benchmark that are about this package alone. */
 export const STATES = "states";
 export const RESPONSES = "responses";
-export const PARTS = [STATES, RESPONSES];
+export const GENERATION = "generation";
+export const PARTS = [STATES, RESPONSES, GENERATION];
 
 /** The version of an engine's package. */
 export function versionOf(engine) {
@@ -125,6 +126,14 @@ export function chooseResponseVariants({ only, dtypes }) {
     { engine: "cacher", version, model: NONE, dtype: NONE, threads: 1 },
     ...models.filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype)),
   ];
+}
+
+/** What generation is measured with: the default format of each model, with one thread. A trained one is among them, since what sampling costs depends on the distribution. */
+export function chooseGenerationVariants({ only, dtypes }) {
+  if (only !== undefined && !only.includes(GENERATION)) return [];
+  return [TINY, GPT2]
+    .map((model) => ({ ...cacher(model, "q8", 1), version: versionOf("cacher") }))
+    .filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype));
 }
 
 /** "Cacher q8, 2 threads". */

@@ -54,6 +54,8 @@ globalThis.bench = {
   tokenize: (...args) => engine.tokenize(...args),
   /** What states.js does. */
   states: async (name, ...args) => (await import("./states.js"))[name](...args),
+  /** What generation.js does. */
+  generation: async (name, ...args) => (await import("./generation.js"))[name](...args),
   /** What responses.js and response-core.js do. */
   responses: async (name, ...args) => (await import("./responses.js"))[name](...args),
   responseCore: async (name, ...args) => (await import("./response-core.js"))[name](...args),

@@ -185,7 +185,7 @@ test("the report has a line for each figure of responses, and how far the rounds
   assert.match(text, /\| gpt2-124m, generation of 32 tokens: from memory, ms \| 0.75 \| 0.5 – 1 \|/);
 });
 
-for (const name of ["latest", "states", "responses"]) {
+for (const name of ["latest", "states", "responses", "generation"]) {
   const path = join(root, `benches/results/${name}.json`);
   test(`the results of ${name} in the repository are complete`, { skip: !existsSync(path) }, () => {
     assert.deepEqual(problemsOf(JSON.parse(readFileSync(path, "utf8"))), []);

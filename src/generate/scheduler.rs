@@ -219,6 +219,7 @@ impl Scheduler {
             options,
             generation,
             from.map(|(_, rng)| rng),
+            &self.constraints,
             (self.clock)(),
         )?;
         let roots = from.map_or_else(|| self.plain_roots(), |(root, _)| Some([root; 2]));

@@ -58,10 +58,18 @@ pub struct Beam {
     pub node: NodeId,
     /// Prompt and output.
     pub history: Vec<u32>,
+    pub prompt_len: usize,
     pub sum: f64,
     pub transition_scores: Vec<f32>,
     pub beam_indices: Vec<u32>,
     pub trail: Trail,
+}
+
+impl Beam {
+    /// What has been generated.
+    pub fn output(&self) -> &[u32] {
+        &self.history[self.prompt_len..]
+    }
 }
 
 /// A sequence that has ended.

@@ -15,9 +15,9 @@ use super::search::{Ends, Search};
 use super::trail::Texts;
 use super::tree::{BeamStep, NodeId};
 use crate::error::{Error, Result};
-use crate::generate::constraint::Constraint;
 use crate::generate::generation::{Ending, PREFILL_CHUNK, Timings, Usage};
 use crate::generate::processors::{Pipeline, PipelineContext, Place, pipeline};
+use crate::generate::recent_constraints::RecentConstraints;
 use crate::generate::rng::{Rng, RngState, fresh_seed};
 use crate::generate::{FinishReason, GenerateOptions, Input};
 use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
@@ -58,13 +58,14 @@ impl BeamSearch {
         options: &BeamOptions,
         generation: &GenerateOptions,
         rng: Option<RngState>,
+        constraints: &RecentConstraints,
         now: f64,
     ) -> Result<Self> {
         let config = model.config();
         generation.validate(config.vocab_size)?;
         options.validate(generation, config.vocab_size)?;
         let prompt = prompt.resolve(model, tokenizer.as_deref(), generation.parse_special)?;
-        if tokenizer.is_none() && (!generation.stop.is_empty() || generation.constraint.is_some()) {
+        if tokenizer.is_none() && !generation.stop.is_empty() {
             return Err(Error::NoTokenizer);
         }
         let rng = match (generation.seed, rng) {
@@ -76,11 +77,13 @@ impl BeamSearch {
         let picks = Picks::default();
         // The last token of all is never run, so there is one more than positions.
         let room = config.n_positions + 1 - prompt.len();
+        let eos_token_ids = generation
+            .eos_token_ids
+            .clone()
+            .unwrap_or_else(|| config.eos_token_ids.clone());
         let ends = Ends {
-            eos_token_ids: generation
-                .eos_token_ids
-                .clone()
-                .unwrap_or_else(|| config.eos_token_ids.clone()),
+            constraint: constraints.get(generation, tokenizer.as_ref(), &eos_token_ids)?,
+            eos_token_ids,
             stop_token_ids: generation.stop_token_ids.clone(),
             limit: generation.max_tokens.min(room),
             at_limit: if generation.max_tokens <= room {
@@ -98,9 +101,8 @@ impl BeamSearch {
             tokenizer: tokenizer.as_deref(),
         };
         let mut processors = processors(options, generation, context, &picks)?;
-        if let (Some(spec), Some(tokenizer)) = (&generation.constraint, &tokenizer) {
-            let constraint = Constraint::new(spec, tokenizer, &ends.eos_token_ids)?;
-            let processor = Rc::new(constraint).processor(prompt.len());
+        if let Some(constraint) = &ends.constraint {
+            let processor = constraint.processor(prompt.len());
             processors.insert(Place::BeforeWarpers, Box::new(processor));
         }
         let texts = Texts {

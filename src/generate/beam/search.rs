@@ -4,8 +4,8 @@
 //! A step, for each group in turn: log-probabilities of every beam; the
 //! processors; the beam's sum added; the best `max(2, 1 + ends) * beams`
 //! candidates (or so many drawn), `ends` being the number of tokens that end a
-//! sequence. A candidate has ended by such a token, by completing a stop string,
-//! or by its length. So many are looked at because then enough are left to go
+//! sequence. A candidate has ended by such a token, by completing a stop string
+//! or what a constraint asks for, or by its length. So many are looked at because then enough are left to go
 //! on with, whatever ends.
 //!
 //! One beam is what transformers makes of it: greedy search, or sampling. The
@@ -19,18 +19,23 @@ use super::options::BeamOptions;
 use super::trail::{Texts, Trail};
 use super::tree::{BeamNode, BeamNodeState, BeamStep, NodeId, ROOT, Tree};
 use crate::error::{Error, Result};
+use crate::generate::constraint::Constraint;
 use crate::generate::generation::{Ending, FinishReason, Matched};
-use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::LogitsProcessor;
+use crate::generate::processors::select::largest;
+use crate::generate::processors::softmax::Softmax;
 use crate::generate::rng::Rng;
 use crate::generate::sampler::argmax;
+use std::rc::Rc;
 
 /// What ends a sequence.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ends {
     pub eos_token_ids: Vec<u32>,
     /// More tokens that end one.
     pub stop_token_ids: Vec<u32>,
+    /// What a sequence has to be: it ends where nothing may follow.
+    pub constraint: Option<Rc<Constraint>>,
     /// Most tokens of a sequence, at least 1, and why there are no more.
     pub limit: usize,
     pub at_limit: FinishReason,
@@ -40,6 +45,14 @@ impl Ends {
     /// How many tokens end a sequence.
     fn count(&self) -> usize {
         self.eos_token_ids.len() + self.stop_token_ids.len()
+    }
+
+    /// Whether nothing may follow `token` after a beam.
+    fn is_complete(&self, beam: &Beam, token: u32) -> bool {
+        self.constraint.as_ref().is_some_and(|constraint| {
+            let output = [beam.output(), &[token]].concat();
+            constraint.is_complete(&output)
+        })
     }
 }
 
@@ -54,11 +67,12 @@ pub struct Search {
     /// What the processor of diversity reads.
     picks: Picks,
     pad_token_id: Option<u32>,
+    /// For its buffers.
+    softmax: Softmax,
     /// `None` where the best are taken.
     chance: Option<Rng>,
     groups: Vec<Group>,
     tree: Tree,
-    prompt_len: usize,
     generated: usize,
     is_done: bool,
 }
@@ -105,9 +119,9 @@ impl Search {
             transition_scores: Vec::new(),
             beam_indices: Vec::new(),
             trail: texts.begin(),
+            prompt_len: prompt.len(),
             history: prompt,
         };
-        let prompt_len = beam.history.len();
         let group = || Group::new(beam.clone());
         Self {
             terms: Terms {
@@ -123,12 +137,12 @@ impl Search {
             allowed: Allowed::All,
             processors,
             picks,
+            softmax: Softmax::default(),
             chance: options.do_sample.then_some(rng),
             groups: std::iter::repeat_with(group)
                 .take(options.num_beam_groups)
                 .collect(),
             tree: Tree::default(),
-            prompt_len,
             generated: 0,
             is_done: false,
         }
@@ -257,12 +271,12 @@ impl Search {
             return self.only_candidate(rows);
         }
         for (beam, scores) in running.iter().zip(&mut rows) {
-            let log_sum = log_sum_exp(scores);
-            for score in scores.iter_mut() {
-                *score = (f64::from(*score) - log_sum) as f32;
+            if let Some(log_sum) = log_sum(&mut self.softmax, scores) {
+                for score in scores.iter_mut() {
+                    *score = (f64::from(*score) - log_sum) as f32;
+                }
             }
-            let output = &beam.history[self.prompt_len..];
-            self.allowed.apply(beam.node, output, scores)?;
+            self.allowed.apply(beam.node, beam.output(), scores)?;
             self.processors.process(&beam.history, scores);
         }
         let rows: Vec<Row> = running
@@ -285,8 +299,7 @@ impl Search {
         let Some((beam, scores)) = self.groups[0].running.first().zip(rows.first_mut()) else {
             return Ok(Vec::new());
         };
-        let output = &beam.history[self.prompt_len..];
-        self.allowed.apply(beam.node, output, scores)?;
+        self.allowed.apply(beam.node, beam.output(), scores)?;
         self.processors.process(&beam.history, scores);
         let token = match &mut self.chance {
             Some(rng) => {
@@ -295,8 +308,9 @@ impl Search {
             }
             None => Some(argmax(scores)?),
         };
+        let log_sum = log_sum(&mut self.softmax, scores).unwrap_or(0.0);
         let candidate = |token: u32| {
-            let score = f64::from(scores[token as usize]) - log_sum_exp(scores);
+            let score = f64::from(scores[token as usize]) - log_sum;
             Candidate {
                 beam: 0,
                 token,
@@ -323,11 +337,14 @@ impl Search {
                     reason: FinishReason::Stop,
                     matched: Some(Matched::Text(stop)),
                 });
-                let at_limit = at_limit.then(|| self.ends.at_limit.into());
                 let ending = if self.ends.stop_token_ids.contains(&token) {
                     number(FinishReason::StopToken)
+                } else if stopped.is_some() {
+                    stopped
+                } else if self.ends.is_complete(&running[candidate.beam], token) {
+                    Some(FinishReason::Complete.into())
                 } else {
-                    stopped.or(at_limit)
+                    at_limit.then(|| self.ends.at_limit.into())
                 };
                 (text, ending)
             };
@@ -371,7 +388,7 @@ impl Search {
 
     /// Keeps a sequence that has ended, if it is good enough.
     fn keep(&mut self, index: usize, beam: Beam, ending: Ending) {
-        let tokens = beam.history[self.prompt_len..].to_vec();
+        let tokens = beam.output().to_vec();
         let hypothesis = Hypothesis {
             node: beam.node,
             score: self.terms.score(beam.sum, tokens.len()),
@@ -463,6 +480,14 @@ impl Search {
         };
         self.texts.whole(without_end)
     }
+}
+
+/// What to subtract from a score for its log-probability; `None` where there is
+/// nothing to choose from. (A vectorised pass: this is most of the time that a
+/// beam takes beside the model.)
+fn log_sum(softmax: &mut Softmax, scores: &[f32]) -> Option<f64> {
+    let has_softmax = softmax.fill(scores);
+    has_softmax.then(|| f64::from(largest(scores)) + libm::log(softmax.total))
 }
 
 #[cfg(test)]

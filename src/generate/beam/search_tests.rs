@@ -4,6 +4,7 @@
 use super::*;
 use crate::generate::beam::hamming::Hamming;
 use crate::generate::beam::options::EarlyStopping;
+use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::Pipeline;
 use crate::generate::rng::Rng; // proptest's prelude has one too
 use proptest::prelude::*;
@@ -64,6 +65,7 @@ fn search(case: &Case) -> Search {
         Ends {
             eos_token_ids: case.eos.clone(),
             stop_token_ids: Vec::new(),
+            constraint: None,
             limit: case.limit,
             at_limit: FinishReason::Length,
         },
