@@ -2,8 +2,10 @@
  * What is compared with what, of generation.
  *
  * A group has a base, which is run before, between and after its cases. `how`
- * is what pages/generation.js does with options; `metrics` names what is told of
- * each case: a difference from the base for each token, and a ratio to it.
+ * is what pages/generation.js does with options, `prepare` what it does before a
+ * case is timed; `long` says that a few tokens are not enough. `metrics` names
+ * what is told of each case, such as a difference from the base for each token,
+ * or a ratio to it.
  */
 import { prompt } from "./prompts.mjs";
 
@@ -151,16 +153,28 @@ export const groups = () => [
     section: "constraint",
     how: "decode",
     long: true,
-    base: { name: "free", options: SAMPLING },
+    prepare: "forgetConstraints",
+    base: { name: "free, beside new constraints", options: SAMPLING },
     cases: constraints(),
-    metrics: { extra: "over free", ratio: "over free, ratio" },
+    metrics: { extra: "new, over free", ratio: "new, over free, ratio" },
+  },
+  {
+    section: "constraint",
+    how: "decode",
+    long: true,
+    // The same text: every state has been come to.
+    prepare: "repeat",
+    base: { name: "free, beside known constraints", options: SAMPLING },
+    cases: constraints(),
+    metrics: { extra: "known, over free", ratio: "known, over free, ratio" },
   },
   {
     section: "constraint",
     how: "first",
-    base: { name: "free, to the first token", options: SAMPLING },
+    prepare: "forgetConstraints",
+    base: { name: "free, from the call to the first token", options: SAMPLING },
     cases: constraints(),
-    metrics: { later: "first token later by" },
+    metrics: { later: "new, first token later by" },
   },
   {
     section: "stream",

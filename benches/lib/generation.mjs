@@ -24,10 +24,10 @@ const LONG = 3;
 async function compareAll(page, { repeats, steps }, record) {
   const prompts = Array.from({ length: repeats }, () => Array.from({ length: TEXTS }, () => prompt(PROMPT).ids));
   for (const group of groups()) {
-    const { how, base, cases, long = false } = group;
+    const { how, base, cases, prepare, long = false } = group;
     const used = how === "batch" ? prompts : prompts.map((texts) => texts.slice(0, 1));
     const maxTokens = 1 + steps * (long ? LONG : 1);
-    const measured = await call(page, "generation", "compare", how, used, { base, cases, maxTokens });
+    const measured = await call(page, "generation", "compare", how, used, { base, cases, maxTokens, prepare });
     const unit = how === "first" ? "ms" : "ms/token";
     record({ case: caseOf("base", base.name), metric: "time", unit, value: measured.base });
     cases.forEach((each, index) => figuresOf(group, each, measured.cases[index]).forEach(record));

@@ -26,14 +26,14 @@ const EXTENT = {
     speed: { rounds: 3, seconds: 40, maxTokens: 16 },
     states: { rounds: 1, lengths: [512] },
     responses: { rounds: 1, entries: [1_000], calls: 50_000 },
-    generation: { rounds: 1, repeats: 2 },
+    generation: { rounds: 1, repeats: 1 },
   },
   full: {
     loads: { repeats: 2, onePerEngine: false },
     speed: { rounds: 5, seconds: 420, maxTokens: 32 },
     states: { rounds: 5, lengths: [128, 512, 900] },
     responses: { rounds: 5, entries: [1_000, 10_000], calls: 100_000 },
-    generation: { rounds: 5, repeats: 4 },
+    generation: { rounds: 5, repeats: 2 },
   },
 };
 

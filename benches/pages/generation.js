@@ -75,6 +75,20 @@ const HOW = {
   },
 };
 
+/** More than the constraints that the engine keeps compiled. */
+const OTHER_CONSTRAINTS = 9;
+
+/** What is done before a case is timed; `run` is the case. */
+const PREPARE = {
+  nothing: () => undefined,
+  repeat: (run) => run(),
+  async forgetConstraints() {
+    for (let index = 0; index < OTHER_CONSTRAINTS; index++) {
+      await cacher.generate([0], { maxTokens: 1, constraint: { choices: [`another ${index}`] } }).result;
+    }
+  },
+};
+
 /** Loads the model and has the engine's code compiled. */
 export async function open(variant, warmUp) {
   try {
@@ -95,7 +109,7 @@ export async function open(variant, warmUp) {
  *
  * @returns {Promise<{ base: number, cases: { ms: number, extraMs: number, ratio: number }[] }>} medians
  */
-export async function compare(how, prompts, { base, cases, maxTokens }) {
+export async function compare(how, prompts, { base, cases, maxTokens, prepare = "nothing" }) {
   const baseTimes = [];
   const found = cases.map(() => ({ ms: [], extraMs: [], ratio: [] }));
   for (const [seed, texts] of prompts.entries()) {
@@ -104,6 +118,7 @@ export async function compare(how, prompts, { base, cases, maxTokens }) {
     for (const prompt of texts) await cacher.generate(prompt, { ...ALWAYS, maxTokens: 1 }).result;
     let before = await run(base);
     for (const [index, each] of cases.entries()) {
+      await PREPARE[prepare](() => run(each));
       const ms = await run(each);
       const after = await run(base);
       const beside = (before + after) / 2;

@@ -113,7 +113,7 @@ test("the report has the sections, and without figures none", () => {
     ...{ machine: "a machine", date: "2026-01-02T03:04:05.000Z", readGBps: 30, readGBpsTwoThreads: 40 },
     ...{ results: recorder.summary(), goals: goals(recorder), notices: [] },
   });
-  assert.match(report(results(recorded())), /\*\*Generation: Constraints\*\*\n\n\|  \| gpt2-124m: over free/);
+  assert.match(report(results(recorded())), /\*\*Generation: Constraints\*\*\n\n\|  \| gpt2-124m: new, over free/);
   const recorder = new Recorder();
   recorder.add(gpt2, { case: "state fork", metric: "time", unit: "ms", round: 1 }, 1);
   assert.doesNotMatch(report(results(recorder)), /Generation/);

@@ -8,7 +8,7 @@
 //! results.
 
 use super::GenerateOptions;
-use super::beam::{Allowed, BeamOptions, BeamResult, BeamSearch, BeamStep};
+use super::beam::{Allowed, BeamOptions, BeamRequest, BeamResult, BeamSearch, BeamStep};
 use super::comparison::{Comparison, ComparisonResult};
 use super::embedding::Embedding;
 use super::generation::{
@@ -215,10 +215,12 @@ impl Scheduler {
         let search = BeamSearch::new(
             self.model.as_ref(),
             self.tokenizer.clone(),
-            prompt,
-            options,
-            generation,
-            from.map(|(_, rng)| rng),
+            BeamRequest {
+                prompt,
+                options,
+                generation,
+                rng: from.map(|(_, rng)| rng),
+            },
             &self.constraints,
             (self.clock)(),
         )?;

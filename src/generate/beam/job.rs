@@ -25,6 +25,16 @@ use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+/// What is asked of a search.
+pub struct BeamRequest<'r> {
+    pub prompt: Input,
+    pub options: &'r BeamOptions,
+    pub generation: &'r GenerateOptions,
+    /// Where random numbers go on, without a seed among the options; `None`: a
+    /// fresh one.
+    pub rng: Option<RngState>,
+}
+
 /// A beam search and the KV caches of its beams.
 pub struct BeamSearch {
     search: Search,
@@ -46,21 +56,23 @@ pub struct BeamSearch {
 }
 
 impl BeamSearch {
-    /// Checks everything that can be wrong before the model runs. Without a seed
-    /// among the options, random numbers go on from `rng`, or are fresh. `now`
-    /// is in milliseconds, from any fixed point.
+    /// Checks everything that can be wrong before the model runs. `now` is in
+    /// milliseconds, from any fixed point.
     ///
     /// Errors: `invalid-option`, and those of a generation.
     pub fn new(
         model: &dyn Model,
         tokenizer: Option<Rc<Tokenizer>>,
-        prompt: Input,
-        options: &BeamOptions,
-        generation: &GenerateOptions,
-        rng: Option<RngState>,
+        request: BeamRequest,
         constraints: &RecentConstraints,
         now: f64,
     ) -> Result<Self> {
+        let BeamRequest {
+            prompt,
+            options,
+            generation,
+            rng,
+        } = request;
         let config = model.config();
         generation.validate(config.vocab_size)?;
         options.validate(generation, config.vocab_size)?;

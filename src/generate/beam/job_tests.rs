@@ -387,22 +387,19 @@ fn stop_strings_need_a_tokenizer() {
     };
     let scheduler = scheduler();
     let prompt = Input::Tokens(vec![65]);
-    let begun = BeamSearch::new(
-        scheduler.model(),
-        None,
+    let request = BeamRequest {
         prompt,
-        &beams(2),
-        &generation,
-        None,
-        &RecentConstraints::default(),
-        0.0,
-    );
+        options: &beams(2),
+        generation: &generation,
+        rng: None,
+    };
+    let constraints = RecentConstraints::default();
+    let begun = BeamSearch::new(scheduler.model(), None, request, &constraints, 0.0);
     assert_eq!(begun.err().map(|error| error.code()), Some("no-tokenizer"));
 }
 
 #[test]
 fn a_beam_ends_where_a_constraint_lets_nothing_follow() {
-    use crate::generate::constraint::ConstraintSpec;
     let choices = ["Xab", "Xcd", "Y"];
     let generation = GenerateOptions {
         constraint: Some(ConstraintSpec::Choices(choices.map(String::from).into())),

@@ -21,7 +21,7 @@ pub mod trail;
 pub mod tree;
 
 pub use allowed::{Allowed, AllowedTokens};
-pub use job::BeamSearch;
+pub use job::{BeamRequest, BeamSearch};
 pub use options::{BeamOptions, EarlyStopping};
 pub use result::{BeamResult, BeamSequence};
 pub use tree::{BeamNode, BeamNodeState, BeamStep};

@@ -22,6 +22,7 @@ use super::GenerateOptions;
 use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::mirostat::Mirostat;
+use super::processors::softmax::Softmax;
 use super::processors::{LogitsProcessor, Pipeline, PipelineContext, Place, pipeline};
 use super::progress::PromptProgress;
 use super::recent_constraints::RecentConstraints;
@@ -95,6 +96,7 @@ pub struct Generation {
     /// Bytes of output that became text, before any was replaced by U+FFFD.
     text_bytes: usize,
     logprobs: Vec<TokenLogprobs>,
+    softmax: Softmax,
     finish: Option<Ending>,
     started: f64,
     first_token: Option<f64>,
@@ -190,6 +192,7 @@ impl Generation {
             text: String::new(),
             text_bytes: 0,
             logprobs: Vec::new(),
+            softmax: Softmax::default(),
             finish: None,
             started: now,
             first_token: None,
@@ -372,11 +375,13 @@ impl Generation {
         let tells = options.logprobs.is_some()
             || options.stop_below_probability > 0.0
             || options.stop_above_entropy.is_some();
-        // A pass over the whole vocabulary that costs as much as sampling.
-        let told = tells.then(|| {
+        // A pass over the whole vocabulary, which costs as much as a warper.
+        let mut told = None;
+        if tells {
             let logits = if logits.is_empty() { &scores } else { logits };
-            (Distribution::new(logits), logits.to_vec())
-        });
+            let distribution = Distribution::new(logits, &mut self.softmax);
+            told = distribution.map(|distribution| (distribution, logits.to_vec()));
+        }
         if let (Some((distribution, _)), Some(most)) = (&told, options.stop_above_entropy)
             && distribution.entropy > most
         {
@@ -400,10 +405,15 @@ impl Generation {
                 self.end(ending, &mut chunk.text);
                 return Ok(None);
             }
-            if let (Some(count), Some(list)) = (self.options.logprobs, &mut chunk.logprobs) {
+            if let (Some(count), Some(list), Some(drawn_from)) = (
+                self.options.logprobs,
+                &mut chunk.logprobs,
+                Distribution::new(&scores, &mut self.softmax),
+            ) {
                 let tokenizer = self.tokenizer.as_deref();
+                let processed = (&scores[..], &drawn_from);
                 let logprobs =
-                    token_logprobs(token, count, logits, distribution, &scores, tokenizer);
+                    token_logprobs(token, count, logits, distribution, processed, tokenizer);
                 self.logprobs.push(logprobs.clone());
                 list.push(logprobs);
             }

@@ -5,8 +5,8 @@
 //! every one of llama.cpp's and OpenAI's interfaces that tells only one is asked
 //! for the other.
 
-use crate::generate::log_prob::log_sum_exp;
 use crate::generate::processors::select::kth_largest;
+use crate::generate::processors::softmax::Softmax;
 use crate::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -48,27 +48,22 @@ pub struct TokenLogprobs {
     pub top: Vec<TokenLogprob>,
 }
 
-/// The model's distribution at one position.
+/// A distribution of the next token.
 pub(super) struct Distribution {
+    /// What to subtract from a score for its log-probability.
     pub log_sum: f64,
     /// In nats.
     pub entropy: f64,
 }
 
 impl Distribution {
-    /// Of raw scores. The entropy is `ln Z - sum(p x)`, summed in id order.
-    pub fn new(logits: &[f32]) -> Self {
-        let log_sum = log_sum_exp(logits);
-        let mean: f64 = logits
-            .iter()
-            .map(|&logit| f64::from(logit))
-            .filter(|&logit| logit > f64::NEG_INFINITY)
-            .map(|logit| libm::exp(logit - log_sum) * logit)
-            .sum();
-        Self {
-            log_sum,
-            entropy: (log_sum - mean).max(0.0),
-        }
+    /// Of scores, of which those at `-inf` are ruled out; `None` where there is
+    /// nothing to choose from, which the sampler reports.
+    pub fn new(scores: &[f32], softmax: &mut Softmax) -> Option<Self> {
+        softmax.fill(scores).then(|| Self {
+            log_sum: softmax.log_sum(),
+            entropy: softmax.entropy(),
+        })
     }
 
     pub fn log_prob(&self, logits: &[f32], token: u32) -> f64 {
@@ -83,22 +78,19 @@ pub(super) fn token_logprobs(
     count: usize,
     logits: &[f32],
     distribution: &Distribution,
-    processed: &[f32],
+    processed: (&[f32], &Distribution),
     tokenizer: Option<&Tokenizer>,
 ) -> TokenLogprobs {
-    let processed_log_sum = log_sum_exp(processed);
-    let of = |id: u32| {
-        let score = processed.get(id as usize).copied().unwrap_or(f32::NAN);
-        TokenLogprob {
-            id,
-            text: tokenizer.map_or_else(String::new, |tokenizer| {
-                let bytes = tokenizer.token_bytes(id).unwrap_or_default();
-                String::from_utf8_lossy(bytes).into_owned()
-            }),
-            logprob: distribution.log_prob(logits, id),
-            processed_logprob: Some(f64::from(score) - processed_log_sum)
-                .filter(|logprob| logprob.is_finite()),
-        }
+    let (processed, processed_distribution) = processed;
+    let of = |id: u32| TokenLogprob {
+        id,
+        text: tokenizer.map_or_else(String::new, |tokenizer| {
+            let bytes = tokenizer.token_bytes(id).unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        }),
+        logprob: distribution.log_prob(logits, id),
+        processed_logprob: Some(processed_distribution.log_prob(processed, id))
+            .filter(|logprob| logprob.is_finite()),
     };
     let chosen = of(token);
     TokenLogprobs {
@@ -135,8 +127,13 @@ mod tests {
     #[test]
     fn entropy_is_zero_of_a_certainty_and_ln_n_of_n_equal_ones() {
         let out = f32::NEG_INFINITY;
-        assert!(Distribution::new(&[5.0, out, -90.0]).entropy < 1e-9);
-        let even = Distribution::new(&[3.5; 8]).entropy;
+        let entropy = |scores: &[f32]| {
+            let distribution = Distribution::new(scores, &mut Softmax::default());
+            distribution.map(|distribution| distribution.entropy)
+        };
+        assert!(entropy(&[5.0, out, -90.0]).unwrap() < 1e-9);
+        assert_eq!(entropy(&[out, out]), None);
+        let even = entropy(&[3.5; 8]).unwrap();
         assert!((even - 8f64.ln()).abs() < 1e-12);
     }
 
@@ -144,14 +141,16 @@ mod tests {
     fn both_distributions_are_told_and_the_likeliest_come_first() {
         let logits = [1.0, 3.0, 3.0, 2.0];
         let processed = [f32::NEG_INFINITY, 1.5, f32::NEG_INFINITY, 1.5];
-        let distribution = Distribution::new(&logits);
-        let told = token_logprobs(3, 3, &logits, &distribution, &processed, None);
+        let of = |scores: &[f32]| Distribution::new(scores, &mut Softmax::default()).unwrap();
+        let (model, drawn) = (of(&logits), of(&processed));
+        let told = |count| token_logprobs(3, count, &logits, &model, (&processed, &drawn), None);
+        let all = told(4);
+        let told = told(3);
         assert_eq!((told.id, told.rank), (3, 3));
         assert!((told.processed_logprob.unwrap() - 0.5f64.ln()).abs() < 1e-12);
         let ids: Vec<u32> = told.top.iter().map(|token| token.id).collect();
         assert_eq!(ids, [1, 2, 3]);
         assert_eq!(told.top[1].processed_logprob, None);
-        let all = token_logprobs(3, 4, &logits, &distribution, &processed, None);
         let sum: f64 = all.top.iter().map(|token| token.logprob.exp()).sum();
         assert!((sum - 1.0).abs() < 1e-12);
     }

@@ -15,6 +15,7 @@ pub(crate) struct Softmax {
     pub total: f64,
     /// The sum of `weight * distance`.
     weighted: f64,
+    best: f64,
     left: Vec<f32>,
 }
 
@@ -27,6 +28,7 @@ impl Softmax {
         if !best.is_finite() {
             return false;
         }
+        self.best = best;
         let Self {
             distances, weights, ..
         } = self;
@@ -66,6 +68,12 @@ impl Softmax {
                 }
             }
         }
+    }
+
+    /// The logarithm of the sum of `exp(score)`: what to subtract from a score
+    /// for its log-probability.
+    pub fn log_sum(&self) -> f64 {
+        self.best + libm::log(self.total)
     }
 
     /// The entropy in nats: `-sum p ln p = ln total - sum w d / total`, so that

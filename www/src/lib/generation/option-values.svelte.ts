@@ -54,6 +54,11 @@ export class OptionValues {
     return refusal?.key === key && refusal.typed === this.#typed(key) ? `Must be ${refusal.range}.` : "";
   }
 
+  /** Whether all that is typed can be read. */
+  get readable(): boolean {
+    return this.#read.problems.length === 0;
+  }
+
   /** The values, without those that nothing is typed for. Error: `OptionProblem`, the first. */
   values(): Record<string, unknown> {
     const { problems, values } = this.#read;
