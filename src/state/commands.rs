@@ -335,7 +335,9 @@ impl States {
             }
             Command::Reseed { id, seed } => {
                 let seed = match seed {
-                    Some(seed) => seed_of(&seed)?,
+                    Some(seed) => seed_of(&seed).ok_or_else(|| {
+                        Error::argument("seed", "must be an integer from 0 to 2^64-1")
+                    })?,
                     None => fresh_seed()?,
                 };
                 self.reseed(&id, seed, now)?;
@@ -476,7 +478,8 @@ fn parse_special(config: &Map<String, Value>) -> bool {
 /// Options with the seed as a number: JavaScript's large ones come as strings.
 pub fn with_seed(mut options: Map<String, Value>) -> Result<Map<String, Value>> {
     if let Some(seed) = options.get("seed") {
-        let seed = seed_of(seed)?;
+        let range = "an integer from 0 to 2^64-1";
+        let seed = seed_of(seed).ok_or_else(|| Error::option("seed", seed, range))?;
         options.insert("seed".into(), seed.into());
     }
     Ok(options)
@@ -492,12 +495,11 @@ fn change(map: &mut Map<String, Value>, changes: Map<String, Value>) {
     }
 }
 
-fn seed_of(value: &Value) -> Result<u64> {
-    let seed = match value {
+fn seed_of(value: &Value) -> Option<u64> {
+    match value {
         Value::String(digits) => digits.parse().ok(),
         value => value.as_u64(),
-    };
-    seed.ok_or_else(|| Error::argument("seed", "must be an integer from 0 to 2^64-1"))
+    }
 }
 
 #[cfg(test)]

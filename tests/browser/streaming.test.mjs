@@ -205,7 +205,7 @@ for (const worker of [true, false]) {
 
     await t.test("progress tells of the prompt piece by piece, and of what was in the KV cache", async () => {
       const [first, second] = await page.evaluate(async () => {
-        const prompt = Array.from({ length: 300 }, (_, index) => (index * 53) % 5000);
+        const prompt = Array.from({ length: 300 }, (_, index) => 4999 - ((index * 53) % 5000));
         const run = async () => {
           const told = [];
           await cacher.generate(prompt, { maxTokens: 5, seed: 1, eosTokenIds: [], cache: false, onProgress: (progress) => told.push(progress) }).result;

@@ -15,7 +15,7 @@ import { CleanUpClock } from "./clean-up.js";
 import { write, writeKept } from "./continuing.js";
 import { openStateDatabase, type StateDatabase } from "./database.js";
 import { exportStates, importStates } from "./files.js";
-import { toJson, toStateInfo } from "./json.js";
+import { optionsToJson, toJson, toStateInfo } from "./json.js";
 import { StateLocks } from "./locks.js";
 import type { StateCommand, StateRequest, StateRequestName, StateRequests, StateSettings } from "./requests.js";
 import { LIST_ALL, STORAGE_ERRORS, StateShelf } from "./shelf.js";
@@ -96,7 +96,7 @@ export class StateHost {
       case "beamSearch": {
         await opened.shelf.fetchBlocks(args.id);
         throwIfAborted(signal);
-        const job = this.#environment.engine().addStateBeamSearch(args.id, toJson(args.options), args.asks !== null);
+        const job = this.#environment.engine().addStateBeamSearch(args.id, optionsToJson(args.options), args.asks !== null);
         return this.#environment.beams.search(job, args.asks, { ...sink, give: onEvent as (step: BeamStep) => void });
       }
       case "merge":
@@ -205,6 +205,8 @@ export class StateHost {
   }
 
   #command(command: StateCommand): string {
+    // What is wrong among them is an option's fault.
+    if ("config" in command && typeof command.config === "object" && command.config !== null) optionsToJson(command.config);
     return this.#environment.engine().stateCommand(toJson(command));
   }
 
@@ -336,7 +338,7 @@ export class StateHost {
     sink: Sink<GenerationChunk>,
   ): Promise<Answer<"generate">> {
     const environment = this.#environment;
-    const options = toJson(given);
+    const options = optionsToJson(given);
     return this.#asWriter(opened, [id], sink.signal, async () => {
       const { result, state } =
         kept === null

@@ -6,21 +6,28 @@
  * again. What users put into metadata stays as it is.
  */
 
-import { CacherError } from "../errors.js";
+import { CacherError, invalidOption } from "../errors.js";
 import type { Change, HistoryEntry, StateInfo } from "../types.js";
 
 /** Half a character, which UTF-8 cannot have. */
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 
 export function toJson(value: unknown): string {
+  return inJson(value, (key, number) => new CacherError("invalid-argument", `${key}: must be a finite number, not ${number}`, { name: key }));
+}
+
+/** Of a generation. Error: `invalid-option`. */
+export function optionsToJson(options: object): string {
+  return inJson(options, (key, number) => invalidOption(key, number, "a finite number"));
+}
+
+function inJson(value: unknown, notFinite: (key: string, number: number) => CacherError): string {
   return JSON.stringify(value, (key, each: unknown) => {
     if (typeof each === "bigint") return each.toString();
     // As where the browser itself makes bytes of a text.
     if (typeof each === "string") return each.replace(LONE_SURROGATE, "\ufffd");
     // JSON would make them null, and null takes a key out.
-    if (typeof each === "number" && !Number.isFinite(each)) {
-      throw new CacherError("invalid-argument", `${key}: must be a finite number, not ${each}`, { name: key });
-    }
+    if (typeof each === "number" && !Number.isFinite(each)) throw notFinite(key, each);
     return each;
   });
 }
