@@ -86,8 +86,12 @@ test("what could not be stored and was overtaken goes on as a state of its own",
     return { id: state.id, text, saved };
   });
   assert.equal(saved, false);
+  // Before there is room again, which the first page would use as well.
+  await other.evaluate(async (id) => {
+    globalThis.overtaking = await states.get(id);
+  }, id);
   await devtools.send("Storage.overrideQuotaForOrigin", { origin });
-  await other.evaluate(async (id) => (await states.get(id)).append(" elsewhere"), id);
+  await other.evaluate(() => overtaking.append(" elsewhere"));
   await waitUntil(() => page.evaluate(() => events.length >= 2));
   const { items, texts, events } = await page.evaluate(async () => {
     const { items } = await states.list({ sort: "created", order: "asc" });
