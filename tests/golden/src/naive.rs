@@ -72,7 +72,7 @@ pub fn window(fixtures: &Fixtures) -> Report {
             ContextPolicy::TruncateMiddle,
             ContextPolicy::KeepPrefix,
         ] {
-            for (prompt_len, max_tokens) in [(n - 5, 2 * n), (n + 40, 60), (3 * n, 1)] {
+            for (prompt_len, max_tokens) in [(n - 5, n / 2), (n + 40, 60), (3 * n, 1)] {
                 let prompt = random_tokens(prompt_len, vocab_size, prompt_len as u32);
                 let options = GenerateOptions {
                     temperature: 0.0,
