@@ -4,7 +4,7 @@
 import { Failure } from "../../scripts/lib/process.mjs";
 import { ENGINES, PARTS } from "./variants.mjs";
 
-export const HELP = `npm run bench                       everything: about 25 minutes
+export const HELP = `npm run bench                       everything: 20 minutes and more
 npm run bench -- --quick            fewer variants and repeats: under 3 minutes
 npm run bench -- --only=cacher      some engines or parts: ${[...Object.keys(ENGINES), ...PARTS].join(", ")}
 npm run bench -- --dtype=q8,q4      some number formats of this package
