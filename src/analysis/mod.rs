@@ -23,9 +23,11 @@ pub use result::{AnalysisResult, ArrayData, NamedArray};
 
 use crate::error::{Error, Result};
 use crate::generate::Input;
+use crate::generate::recent_constraints::RecentConstraints;
 use crate::model::{BlockName, BlockTable, Model};
 use crate::tokenizer::Tokenizer;
 use serde::Serialize;
+use std::rc::Rc;
 
 /// An analysis in work.
 pub trait Analysis {
@@ -51,7 +53,17 @@ pub struct Bench<'a> {
     pub blocks: &'a mut BlockTable,
 }
 
-/// How far an analysis is, in rows run through the model (a token in one pass).
+/// What an analysis is checked against before it begins.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub model: &'a dyn Model,
+    pub tokenizer: Option<&'a Rc<Tokenizer>>,
+    /// For sampling options with a constraint.
+    pub constraints: &'a RecentConstraints,
+}
+
+/// How far an analysis is, in rows (a row is a token in one pass of the model,
+/// or work of about that size).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AnalysisProgress {

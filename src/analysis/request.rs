@@ -1,10 +1,8 @@
 //! Which analysis, and with what options: how JavaScript asks for one.
 
-use super::{Analysis, Subject};
+use super::{Analysis, Setting, Subject};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
-use crate::model::Model;
-use crate::tokenizer::Tokenizer;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -22,22 +20,12 @@ impl AnalysisRequest {
             .map_err(|error| Error::argument("request", error.to_string()))?;
         let kind = options.remove("kind").unwrap_or_default();
         let options = Value::Object(options);
-        let known = "one of ";
-        match kind.as_str() {
-            _ => {
-                let _ = options;
-                Err(Error::option("kind", kind, known))
-            }
-        }
+        let _ = options;
+        Err(Error::option("kind", kind, "one of the analyses"))
     }
 
     /// Checks everything that can be wrong, before the model runs.
-    pub fn begin(
-        self,
-        _model: &dyn Model,
-        _tokenizer: Option<&Tokenizer>,
-        _subjects: Vec<Subject>,
-    ) -> Result<Box<dyn Analysis>> {
+    pub fn begin(self, _setting: &Setting, _subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
         match self {}
     }
 }

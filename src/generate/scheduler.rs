@@ -20,7 +20,7 @@ use super::reading::{Reading, ReadingResult};
 use super::recent_constraints::RecentConstraints;
 use super::rng::RngState;
 use crate::analysis::{
-    Analysis, AnalysisInput, AnalysisProgress, AnalysisRequest, AnalysisResult, Bench,
+    Analysis, AnalysisInput, AnalysisProgress, AnalysisRequest, AnalysisResult, Bench, Setting,
 };
 use crate::error::{Error, Result};
 use crate::model::{BlockName, BlockTable, Model, Output, Rows, Taps};
@@ -302,7 +302,12 @@ impl Scheduler {
             .into_iter()
             .map(|input| input.resolve(model, tokenizer, plain))
             .collect::<Result<_>>()?;
-        let analysis = request.begin(model, tokenizer, subjects)?;
+        let setting = Setting {
+            model,
+            tokenizer: self.tokenizer.as_ref(),
+            constraints: &self.constraints,
+        };
+        let analysis = request.begin(&setting, subjects)?;
         Ok(self.add(Work::Analysis(analysis), None))
     }
 
