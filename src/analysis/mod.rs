@@ -11,10 +11,16 @@
 //! take is bounded, and a request over a bound is refused with the number
 //! before anything runs.
 
+pub mod attention;
+pub mod attribution;
+pub mod heads;
+pub mod kv;
+pub mod lens;
 pub mod range;
 pub mod reader;
 pub mod request;
 pub mod result;
+pub mod selection;
 
 pub use range::TokenRange;
 pub use reader::{Chunk, Reader};
@@ -130,5 +136,7 @@ pub fn exactly<const N: usize>(subjects: Vec<Subject>) -> Result<[Subject; N]> {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod planted;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,7 +3,8 @@
 use super::{Bench, Subject};
 use crate::error::Result;
 use crate::generate::generation::{PREFILL_CHUNK, check_text};
-use crate::model::{KvCache, LogitRows, Model, Output, Rows, Taps};
+use crate::model::{Ablation, KvCache, LogitRows, Model, Output, Rows, Taps};
+use std::sync::Arc;
 
 /// A text being run. What comes before the first row that is needed is taken
 /// from the blocks that are known.
@@ -52,6 +53,28 @@ impl Reader {
         })
     }
 
+    /// The same reader without some of the model's heads; no block is shared
+    /// then.
+    pub fn ablated(mut self, ablation: Option<Arc<Ablation>>) -> Self {
+        if ablation.is_some() {
+            self.subject.root = None;
+        }
+        self.kv.ablate(ablation);
+        self
+    }
+
+    /// Takes the blocks that are known, unless that has been done; from then on
+    /// [`position`](Self::position) counts them.
+    pub fn begin(&mut self, bench: &mut Bench) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        if let Some(root) = self.subject.root {
+            let known = &self.subject.tokens[..self.needed];
+            bench.blocks.fill(root, known, &mut self.kv);
+        }
+    }
+
     /// Runs the next rows, up to `end`, which has not been reached. Logits are
     /// computed where `asks` says so.
     pub fn step(
@@ -61,13 +84,7 @@ impl Reader {
         asks: impl Fn(usize) -> bool,
         taps: Taps,
     ) -> Result<Chunk> {
-        if !self.begun {
-            self.begun = true;
-            if let Some(root) = self.subject.root {
-                let known = &self.subject.tokens[..self.needed];
-                bench.blocks.fill(root, known, &mut self.kv);
-            }
-        }
+        self.begin(bench);
         let start = self.kv.len();
         let end = end.min(start + PREFILL_CHUNK);
         let asked: Vec<usize> = (start..end).filter(|&position| asks(position)).collect();
@@ -96,6 +113,11 @@ impl Reader {
 
     pub fn tokens(&self) -> &[u32] {
         &self.subject.tokens
+    }
+
+    /// Keys and values of what has been run or was known.
+    pub fn kv(&self) -> &KvCache {
+        &self.kv
     }
 
     /// Position of the next row.

@@ -1,6 +1,15 @@
 //! Which analysis, and with what options: how JavaScript asks for one.
 
-use super::{Analysis, Setting, Subject};
+use super::attention::flow::{Flow, FlowRequest};
+use super::attention::rollout::{Rollout, RolloutRequest};
+use super::attention::segments::{SegmentAttention, SegmentsRequest};
+use super::attention::{AttentionMaps, AttentionRequest};
+use super::attribution::{Attribution, AttributionRequest};
+use super::heads::importance::{Importance, ImportanceRequest};
+use super::heads::{Heads, HeadsRequest};
+use super::kv::{KvInspection, KvRequest};
+use super::lens::{Lens, LensRequest};
+use super::{Analysis, Setting, Subject, exactly};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
 use serde::de::DeserializeOwned;
@@ -9,7 +18,21 @@ use serde_json::{Map, Value};
 /// An analysis that is asked for. In JSON it is an object of its options, in
 /// which `kind` names it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AnalysisRequest {}
+pub enum AnalysisRequest {
+    Attention(AttentionRequest),
+    Rollout(RolloutRequest),
+    Flow(FlowRequest),
+    Segments(SegmentsRequest),
+    Heads(HeadsRequest),
+    Importance(ImportanceRequest),
+    Lens(LensRequest),
+    Attribution(AttributionRequest),
+    Kv(KvRequest),
+}
+
+/// What `kind` may be.
+const KINDS: &str =
+    "one of attention, rollout, flow, segments, heads, importance, lens, attribution, kv";
 
 impl AnalysisRequest {
     /// Reads a request. Unknown options are refused, as everywhere.
@@ -20,18 +43,47 @@ impl AnalysisRequest {
             .map_err(|error| Error::argument("request", error.to_string()))?;
         let kind = options.remove("kind").unwrap_or_default();
         let options = Value::Object(options);
-        let _ = options;
-        Err(Error::option("kind", kind, "one of the analyses"))
+        // Not serde's tagged enum: it would not say which option is wrong.
+        Ok(match kind.as_str() {
+            Some("attention") => Self::Attention(read(options)?),
+            Some("rollout") => Self::Rollout(read(options)?),
+            Some("flow") => Self::Flow(read(options)?),
+            Some("segments") => Self::Segments(read(options)?),
+            Some("heads") => Self::Heads(read(options)?),
+            Some("importance") => Self::Importance(read(options)?),
+            Some("lens") => Self::Lens(read(options)?),
+            Some("attribution") => Self::Attribution(read(options)?),
+            Some("kv") => Self::Kv(read(options)?),
+            _ => return Err(Error::option("kind", kind, KINDS)),
+        })
     }
 
     /// Checks everything that can be wrong, before the model runs.
-    pub fn begin(self, _setting: &Setting, _subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
-        match self {}
+    pub fn begin(self, setting: &Setting, subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
+        let one = |subjects| exactly::<1>(subjects).map(|[subject]| subject);
+        Ok(match self {
+            Self::Attention(request) => {
+                Box::new(AttentionMaps::new(request, setting, one(subjects)?)?)
+            }
+            Self::Rollout(request) => Box::new(Rollout::new(request, setting, one(subjects)?)?),
+            Self::Flow(request) => Box::new(Flow::new(request, setting, one(subjects)?)?),
+            Self::Segments(request) => {
+                Box::new(SegmentAttention::new(request, setting, one(subjects)?)?)
+            }
+            Self::Heads(request) => Box::new(Heads::new(request, setting, one(subjects)?)?),
+            Self::Importance(request) => {
+                Box::new(Importance::new(request, setting, one(subjects)?)?)
+            }
+            Self::Lens(request) => Box::new(Lens::new(request, setting, one(subjects)?)?),
+            Self::Attribution(request) => {
+                Box::new(Attribution::new(request, setting, one(subjects)?)?)
+            }
+            Self::Kv(request) => Box::new(KvInspection::new(request, setting, one(subjects)?)?),
+        })
     }
 }
 
 /// The options of one kind of analysis.
-#[allow(dead_code)]
 fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
     serde_path_to_error::deserialize(options).map_err(|error| {
         let (name, complaint) = (error.path().to_string(), error.inner().to_string());

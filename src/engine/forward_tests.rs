@@ -233,7 +233,7 @@ fn taps_show_what_the_reference_shows() {
     }
 }
 
-fn reference() -> Reference {
+pub(crate) fn reference() -> Reference {
     let mut sink = FloatSink::new(config());
     fill(&mut sink);
     Reference::new(config(), sink.finish().unwrap()).unwrap()
