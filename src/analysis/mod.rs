@@ -11,10 +11,20 @@
 //! take is bounded, and a request over a bound is refused with the number
 //! before anything runs.
 
+pub mod ablation;
+pub mod compare;
+pub mod correlation;
+pub mod distribution;
+pub mod leave_one_out;
+pub mod ngrams;
+pub mod perplexity;
+mod processing;
 pub mod range;
 pub mod reader;
 pub mod request;
 pub mod result;
+pub mod scores;
+pub mod tokens;
 
 pub use range::TokenRange;
 pub use reader::{Chunk, Reader};

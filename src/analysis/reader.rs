@@ -3,7 +3,9 @@
 use super::{Bench, Subject};
 use crate::error::Result;
 use crate::generate::generation::{PREFILL_CHUNK, check_text};
+use crate::model::aligned::AlignedBytes;
 use crate::model::{KvCache, LogitRows, Model, Output, Rows, Taps};
+use std::sync::Arc;
 
 /// A text being run. What comes before the first row that is needed is taken
 /// from the blocks that are known.
@@ -52,8 +54,19 @@ impl Reader {
         })
     }
 
-    /// Runs the next rows, up to `end`, which has not been reached. Logits are
-    /// computed where `asks` says so.
+    /// Takes what is known of the text, where that has not been done.
+    pub fn begin(&mut self, bench: &mut Bench) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        if let Some(root) = self.subject.root {
+            let known = &self.subject.tokens[..self.needed];
+            bench.blocks.fill(root, known, &mut self.kv);
+        }
+    }
+
+    /// Runs the next rows, up to `end`, which is after the first that is needed
+    /// and has not been reached. Logits are computed where `asks` says so.
     pub fn step(
         &mut self,
         bench: &mut Bench,
@@ -61,13 +74,7 @@ impl Reader {
         asks: impl Fn(usize) -> bool,
         taps: Taps,
     ) -> Result<Chunk> {
-        if !self.begun {
-            self.begun = true;
-            if let Some(root) = self.subject.root {
-                let known = &self.subject.tokens[..self.needed];
-                bench.blocks.fill(root, known, &mut self.kv);
-            }
-        }
+        self.begin(bench);
         let start = self.kv.len();
         let end = end.min(start + PREFILL_CHUNK);
         let asked: Vec<usize> = (start..end).filter(|&position| asks(position)).collect();
@@ -96,6 +103,11 @@ impl Reader {
 
     pub fn tokens(&self) -> &[u32] {
         &self.subject.tokens
+    }
+
+    /// The KV cache's blocks, to begin another text as this one does.
+    pub fn blocks(&self) -> &[Arc<AlignedBytes>] {
+        self.kv.blocks()
     }
 
     /// Position of the next row.

@@ -1,5 +1,12 @@
 //! Which analysis, and with what options: how JavaScript asks for one.
 
+use super::compare::{self, CompareRequest};
+use super::correlation::{Correlation, CorrelationRequest};
+use super::distribution::{DistributionRequest, NextDistribution};
+use super::leave_one_out::{LeaveOneOut, LeaveOneOutRequest};
+use super::ngrams::{NgramCounts, NgramsRequest};
+use super::perplexity::{Perplexity, PerplexityRequest};
+use super::tokens::{Tokens, TokensRequest};
 use super::{Analysis, Setting, Subject};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
@@ -9,7 +16,19 @@ use serde_json::{Map, Value};
 /// An analysis that is asked for. In JSON it is an object of its options, in
 /// which `kind` names it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AnalysisRequest {}
+pub enum AnalysisRequest {
+    Tokens(TokensRequest),
+    Distribution(Box<DistributionRequest>),
+    Perplexity(PerplexityRequest),
+    Ngrams(NgramsRequest),
+    Correlation(CorrelationRequest),
+    LeaveOneOut(LeaveOneOutRequest),
+    Compare(Box<CompareRequest>),
+}
+
+/// What `kind` may be.
+const KINDS: &str =
+    "one of tokens, distribution, perplexity, ngrams, correlation, leaveOneOut, compare";
 
 impl AnalysisRequest {
     /// Reads a request. Unknown options are refused, as everywhere.
@@ -20,18 +39,39 @@ impl AnalysisRequest {
             .map_err(|error| Error::argument("request", error.to_string()))?;
         let kind = options.remove("kind").unwrap_or_default();
         let options = Value::Object(options);
-        let _ = options;
-        Err(Error::option("kind", kind, "one of the analyses"))
+        // Not serde's tagged enum: it would not say which option is wrong.
+        Ok(match kind.as_str() {
+            Some("tokens") => Self::Tokens(read(options)?),
+            Some("distribution") => Self::Distribution(read(options)?),
+            Some("perplexity") => Self::Perplexity(read(options)?),
+            Some("ngrams") => Self::Ngrams(read(options)?),
+            Some("correlation") => Self::Correlation(read(options)?),
+            Some("leaveOneOut") => Self::LeaveOneOut(read(options)?),
+            Some("compare") => Self::Compare(read(options)?),
+            _ => return Err(Error::option("kind", kind, KINDS)),
+        })
     }
 
     /// Checks everything that can be wrong, before the model runs.
-    pub fn begin(self, _setting: &Setting, _subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
-        match self {}
+    ///
+    /// Errors: `invalid-option`, `invalid-argument`, `context-overflow`,
+    /// `invalid-token`, `no-tokenizer`, `out-of-memory`.
+    pub fn begin(self, setting: &Setting, subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
+        Ok(match self {
+            Self::Tokens(request) => Box::new(Tokens::new(request, setting, subjects)?),
+            Self::Distribution(request) => {
+                Box::new(NextDistribution::new(*request, setting, subjects)?)
+            }
+            Self::Perplexity(request) => Box::new(Perplexity::new(request, setting, subjects)?),
+            Self::Ngrams(request) => Box::new(NgramCounts::new(request, setting, subjects)?),
+            Self::Correlation(request) => Box::new(Correlation::new(request, setting, subjects)?),
+            Self::LeaveOneOut(request) => Box::new(LeaveOneOut::new(request, setting, subjects)?),
+            Self::Compare(request) => compare::begin(*request, setting, subjects)?,
+        })
     }
 }
 
 /// The options of one kind of analysis.
-#[allow(dead_code)]
 fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
     serde_path_to_error::deserialize(options).map_err(|error| {
         let (name, complaint) = (error.path().to_string(), error.inner().to_string());
@@ -57,3 +97,7 @@ fn unknown_option(path: &str, unknown: &str) -> Error {
     };
     Error::option(option, "no option", known.replace('`', ""))
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
