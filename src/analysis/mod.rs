@@ -11,16 +11,26 @@
 //! take is bounded, and a request over a bound is refused with the number
 //! before anything runs.
 
+pub mod ablation;
 pub mod attention;
 pub mod attribution;
+pub mod compare;
+pub mod correlation;
+pub mod distribution;
 pub mod heads;
 pub mod kv;
+pub mod leave_one_out;
 pub mod lens;
+pub mod ngrams;
+pub mod perplexity;
+mod processing;
 pub mod range;
 pub mod reader;
 pub mod request;
 pub mod result;
+pub mod scores;
 pub mod selection;
+pub mod tokens;
 
 pub use range::TokenRange;
 pub use reader::{Chunk, Reader};

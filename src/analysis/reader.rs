@@ -3,6 +3,7 @@
 use super::{Bench, Subject};
 use crate::error::Result;
 use crate::generate::generation::{PREFILL_CHUNK, check_text};
+use crate::model::aligned::AlignedBytes;
 use crate::model::{Ablation, KvCache, LogitRows, Model, Output, Rows, Taps};
 use std::sync::Arc;
 
@@ -75,8 +76,8 @@ impl Reader {
         }
     }
 
-    /// Runs the next rows, up to `end`, which has not been reached. Logits are
-    /// computed where `asks` says so.
+    /// Runs the next rows, up to `end`, which is after the first that is needed
+    /// and has not been reached. Logits are computed where `asks` says so.
     pub fn step(
         &mut self,
         bench: &mut Bench,
@@ -118,6 +119,11 @@ impl Reader {
     /// Keys and values of what has been run or was known.
     pub fn kv(&self) -> &KvCache {
         &self.kv
+    }
+
+    /// The KV cache's blocks, to begin another text as this one does.
+    pub fn blocks(&self) -> &[Arc<AlignedBytes>] {
+        self.kv.blocks()
     }
 
     /// Position of the next row.

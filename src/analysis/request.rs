@@ -5,10 +5,17 @@ use super::attention::rollout::{Rollout, RolloutRequest};
 use super::attention::segments::{SegmentAttention, SegmentsRequest};
 use super::attention::{AttentionMaps, AttentionRequest};
 use super::attribution::{Attribution, AttributionRequest};
+use super::compare::{self, CompareRequest};
+use super::correlation::{Correlation, CorrelationRequest};
+use super::distribution::{DistributionRequest, NextDistribution};
 use super::heads::importance::{Importance, ImportanceRequest};
 use super::heads::{Heads, HeadsRequest};
 use super::kv::{KvInspection, KvRequest};
+use super::leave_one_out::{LeaveOneOut, LeaveOneOutRequest};
 use super::lens::{Lens, LensRequest};
+use super::ngrams::{NgramCounts, NgramsRequest};
+use super::perplexity::{Perplexity, PerplexityRequest};
+use super::tokens::{Tokens, TokensRequest};
 use super::{Analysis, Setting, Subject, exactly};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
@@ -19,6 +26,13 @@ use serde_json::{Map, Value};
 /// which `kind` names it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnalysisRequest {
+    Tokens(TokensRequest),
+    Distribution(Box<DistributionRequest>),
+    Perplexity(PerplexityRequest),
+    Ngrams(NgramsRequest),
+    Correlation(CorrelationRequest),
+    LeaveOneOut(LeaveOneOutRequest),
+    Compare(Box<CompareRequest>),
     Attention(AttentionRequest),
     Rollout(RolloutRequest),
     Flow(FlowRequest),
@@ -31,8 +45,8 @@ pub enum AnalysisRequest {
 }
 
 /// What `kind` may be.
-const KINDS: &str =
-    "one of attention, rollout, flow, segments, heads, importance, lens, attribution, kv";
+const KINDS: &str = "one of tokens, distribution, perplexity, ngrams, correlation, leaveOneOut, compare, \
+     attention, rollout, flow, segments, heads, importance, lens, attribution, kv";
 
 impl AnalysisRequest {
     /// Reads a request. Unknown options are refused, as everywhere.
@@ -45,6 +59,13 @@ impl AnalysisRequest {
         let options = Value::Object(options);
         // Not serde's tagged enum: it would not say which option is wrong.
         Ok(match kind.as_str() {
+            Some("tokens") => Self::Tokens(read(options)?),
+            Some("distribution") => Self::Distribution(read(options)?),
+            Some("perplexity") => Self::Perplexity(read(options)?),
+            Some("ngrams") => Self::Ngrams(read(options)?),
+            Some("correlation") => Self::Correlation(read(options)?),
+            Some("leaveOneOut") => Self::LeaveOneOut(read(options)?),
+            Some("compare") => Self::Compare(read(options)?),
             Some("attention") => Self::Attention(read(options)?),
             Some("rollout") => Self::Rollout(read(options)?),
             Some("flow") => Self::Flow(read(options)?),
@@ -59,9 +80,21 @@ impl AnalysisRequest {
     }
 
     /// Checks everything that can be wrong, before the model runs.
+    ///
+    /// Errors: `invalid-option`, `invalid-argument`, `context-overflow`,
+    /// `invalid-token`, `no-tokenizer`, `out-of-memory`.
     pub fn begin(self, setting: &Setting, subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
         let one = |subjects| exactly::<1>(subjects).map(|[subject]| subject);
         Ok(match self {
+            Self::Tokens(request) => Box::new(Tokens::new(request, setting, subjects)?),
+            Self::Distribution(request) => {
+                Box::new(NextDistribution::new(*request, setting, subjects)?)
+            }
+            Self::Perplexity(request) => Box::new(Perplexity::new(request, setting, subjects)?),
+            Self::Ngrams(request) => Box::new(NgramCounts::new(request, setting, subjects)?),
+            Self::Correlation(request) => Box::new(Correlation::new(request, setting, subjects)?),
+            Self::LeaveOneOut(request) => Box::new(LeaveOneOut::new(request, setting, subjects)?),
+            Self::Compare(request) => compare::begin(*request, setting, subjects)?,
             Self::Attention(request) => {
                 Box::new(AttentionMaps::new(request, setting, one(subjects)?)?)
             }
@@ -109,3 +142,7 @@ fn unknown_option(path: &str, unknown: &str) -> Error {
     };
     Error::option(option, "no option", known.replace('`', ""))
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -16,6 +16,7 @@ pub(super) use outcome::seed_for_javascript;
 pub use outcome::{
     Continuation, Ending, FinishReason, GenerationChunk, GenerationResult, Matched, Timings, Usage,
 };
+pub(crate) use token_probs::{Distribution, likeliest};
 pub use token_probs::{TokenLogprob, TokenLogprobs};
 
 use super::GenerateOptions;
@@ -37,7 +38,7 @@ use boundary::Boundary;
 use guidance::Guide;
 use looping::loop_length;
 use std::rc::Rc;
-use token_probs::{Distribution, token_logprobs};
+use token_probs::token_logprobs;
 use window::Window;
 
 /// Rows of a prompt that are run in one step: what an abort has to wait for.
