@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 /** What an analysis is of: text, token ids, or the state of an id. */
-export type AnalysisInput = string | Uint32Array | { state: string };
+export type AnalysisSubject = string | Uint32Array | { state: string };
 
 /** Numbers with a shape, the last axis contiguous. */
 export interface AnalysisArray {
@@ -27,7 +27,7 @@ export type AnalysisEvent =
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(typescript_type = "AnalysisInput[]")]
+    #[wasm_bindgen(typescript_type = "AnalysisSubject[]")]
     pub type JsAnalysisInputs;
 }
 
@@ -36,10 +36,10 @@ impl Engine {
     /// Begins an analysis, asked for in JSON with its `kind` and options; the
     /// job's number.
     #[wasm_bindgen(js_name = addAnalysis)]
-    pub fn add_analysis(&mut self, request: &str, inputs: JsAnalysisInputs) -> Result<JobId> {
+    pub fn add_analysis(&mut self, request: &str, subjects: JsAnalysisInputs) -> Result<JobId> {
         let request = AnalysisRequest::from_json(request)?;
-        let inputs = js_sys::Array::from(&JsValue::from(inputs));
-        let inputs = inputs
+        let subjects = js_sys::Array::from(&JsValue::from(subjects));
+        let inputs = subjects
             .iter()
             .map(|value| self.analysis_input(value))
             .collect::<Result<_>>()?;
