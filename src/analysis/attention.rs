@@ -80,7 +80,6 @@ pub struct AttentionRequest {
 /// ascending.
 pub struct AttentionMaps {
     source: AttentionSource,
-    heads: Vec<usize>,
     keys: Range<usize>,
     request: AttentionRequest,
     /// Rows of which nothing is left, as nothing reaches the threshold.
@@ -135,8 +134,7 @@ impl AttentionMaps {
             }
         }
         Ok(Self {
-            source: AttentionSource::new(setting.model, subject, layers, queries)?,
-            heads,
+            source: AttentionSource::new(setting.model, subject, layers, heads, queries)?,
             keys,
             request,
             empty_rows: 0,
@@ -159,7 +157,7 @@ impl AttentionMaps {
     fn take(&mut self, chunk: &AttentionChunk) {
         let layers: Vec<usize> = (0..self.source.layers.len()).collect();
         let average = self.request.average;
-        let heads = self.heads.clone();
+        let heads = self.source.heads.clone();
         let by = |all: &[usize], together: bool| -> Vec<Vec<usize>> {
             if together {
                 vec![all.to_vec()]
@@ -219,14 +217,14 @@ impl AttentionMaps {
             let entries = (self.keys.start..).zip(row).filter(|(_, w)| **w > 0.0);
             self.sparse.extend(entries.map(|(key, &weight)| Entry {
                 layer: self.source.layers[layer] as u32,
-                head: self.heads[head] as u32,
+                head: self.source.heads[head] as u32,
                 query: query as u32,
                 key: key as u32,
                 weight: weight as f32,
             }));
             return;
         }
-        let heads = axis(&self.heads, self.request.average.heads());
+        let heads = axis(&self.source.heads, self.request.average.heads());
         let queries = &self.source.queries;
         let at = (layer * heads + head) * queries.len() + query - queries.start;
         let out = &mut self.dense[at * self.keys.len()..][..row.len()];
@@ -250,7 +248,7 @@ impl Analysis for AttentionMaps {
     }
 
     fn progress(&self) -> AnalysisProgress {
-        AnalysisProgress::new(self.source.reader.position(), self.source.queries.end)
+        AnalysisProgress::new(self.source.position(), self.source.queries.end)
     }
 
     fn is_finished(&self) -> bool {
@@ -262,19 +260,19 @@ impl Analysis for AttentionMaps {
         let (queries, keys) = (&self.source.queries, &self.keys);
         let result = AnalysisResult::new(json!({
             "layers": self.source.layers,
-            "heads": self.heads,
+            "heads": self.source.heads,
             "queries": { "start": queries.start, "end": queries.end },
             "keys": { "start": keys.start, "end": keys.end },
             "average": average,
             "threshold": self.request.threshold,
             "normalized": self.request.normalize,
             "emptyRows": self.empty_rows,
-            "tokensEvaluated": self.source.reader.evaluated(),
+            "tokensEvaluated": self.source.evaluated(),
         }))?;
         if self.request.threshold.is_none() {
             let shape = [
                 axis(&self.source.layers, average.layers()),
-                axis(&self.heads, average.heads()),
+                axis(&self.source.heads, average.heads()),
                 queries.len(),
                 keys.len(),
             ];

@@ -34,7 +34,6 @@ pub struct HeadsRequest {
 /// highest score on, as `{layer, head, score}`. See [`scores`].
 pub struct Heads {
     source: AttentionSource,
-    heads: Vec<usize>,
     scoring: Scoring,
     /// `[layers][heads]`
     scores: Vec<Vec<HeadScores>>,
@@ -53,8 +52,7 @@ impl Heads {
         let len = subject.tokens.len();
         Ok(Self {
             scores: vec![vec![HeadScores::default(); heads.len()]; layers.len()],
-            source: AttentionSource::new(setting.model, subject, layers, 0..len)?,
-            heads,
+            source: AttentionSource::new(setting.model, subject, layers, heads, 0..len)?,
             scoring: Scoring {
                 measure: request.measure,
                 exclude_bos: request.exclude_bos,
@@ -70,7 +68,7 @@ impl Analysis for Heads {
             return Ok(());
         };
         for (layer, scores) in self.scores.iter_mut().enumerate() {
-            for (&head, scores) in self.heads.iter().zip(scores) {
+            for (&head, scores) in self.source.heads.iter().zip(scores) {
                 for query in chunk.queries() {
                     let row = chunk.row(layer, head, query);
                     scores.add(self.scoring, self.source.tokens(), row);
@@ -81,7 +79,7 @@ impl Analysis for Heads {
     }
 
     fn progress(&self) -> AnalysisProgress {
-        AnalysisProgress::new(self.source.reader.position(), self.source.queries.end)
+        AnalysisProgress::new(self.source.position(), self.source.queries.end)
     }
 
     fn is_finished(&self) -> bool {
@@ -89,7 +87,7 @@ impl Analysis for Heads {
     }
 
     fn result(self: Box<Self>) -> Result<AnalysisResult> {
-        let (layers, heads) = (&self.source.layers, &self.heads);
+        let (layers, heads) = (&self.source.layers, &self.source.heads);
         let all: Vec<_> = self.scores.iter().flatten().collect();
         let column = |of: &dyn Fn(&HeadScores) -> f64| -> Vec<f64> {
             all.iter().map(|scores| of(scores)).collect()
@@ -117,7 +115,7 @@ impl Analysis for Heads {
             "excludeBos": scoring.exclude_bos,
             "excludeCurrentToken": scoring.exclude_current_token,
             "tokens": self.source.tokens().len(),
-            "tokensEvaluated": self.source.reader.evaluated(),
+            "tokensEvaluated": self.source.evaluated(),
             "ranking": {
                 "previousToken": ranked(&previous),
                 "duplicateToken": ranked(&duplicate),

@@ -64,6 +64,11 @@ impl Reader {
         self
     }
 
+    /// Changes the first position whose row is needed, before it has begun.
+    pub fn set_needed(&mut self, needed: usize) {
+        self.needed = needed.min(self.subject.tokens.len());
+    }
+
     /// Takes the blocks that are known, unless that has been done; from then on
     /// [`position`](Self::position) counts them.
     pub fn begin(&mut self, bench: &mut Bench) {

@@ -4,8 +4,10 @@
 use super::{Bench, Chunk, Reader, Subject};
 use crate::error::{Error, Result};
 use crate::generate::generation::PREFILL_CHUNK;
-use crate::model::{Config, Layers, Model, Taps};
+use crate::model::captured::{CapturedAttention, CapturedRow};
+use crate::model::{BlockName, Layers, Model, Taps};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Most bytes of arrays in one result: 64 MiB.
 pub const MAX_RESULT_BYTES: u64 = 64 << 20;
@@ -70,14 +72,22 @@ pub fn bytes_of(shape: &[usize], number: usize) -> u64 {
     sizes.fold(number as u64, u64::saturating_mul)
 }
 
-/// A text whose attention is read, from the first query that is looked at on.
-/// What comes before it is taken from the blocks that are known, or run without
-/// taps.
+/// A text whose attention is read, query by query from the first that is looked
+/// at on. Rows that were captured before are taken as they are. Of the others,
+/// what comes before them is taken from the KV blocks that are known, or run
+/// without taps.
 pub struct AttentionSource {
-    pub reader: Reader,
+    reader: Reader,
+    root: Option<BlockName>,
     pub layers: Vec<usize>,
+    pub heads: Vec<usize>,
     pub queries: Range<usize>,
-    n_head: usize,
+    /// The next query.
+    next: usize,
+    /// Queries that have to be run; `None` before the first step.
+    missing: Option<Range<usize>>,
+    /// Of the queries, those that were captured.
+    captured: Vec<Option<Arc<CapturedRow>>>,
     /// Rows of a step.
     rows: usize,
 }
@@ -89,9 +99,10 @@ impl AttentionSource {
         model: &dyn Model,
         subject: Subject,
         layers: Vec<usize>,
+        heads: Vec<usize>,
         queries: Range<usize>,
     ) -> Result<Self> {
-        let Config { n_head, .. } = *model.config();
+        let n_head = model.config().n_head;
         let row = bytes_of(&[layers.len(), n_head, queries.end], size_of::<f32>());
         if row > STEP_BYTES {
             let most = STEP_BYTES / bytes_of(&[n_head, queries.end], size_of::<f32>()).max(1);
@@ -100,65 +111,148 @@ impl AttentionSource {
         }
         let rows = (STEP_BYTES / row.max(1)).min(PREFILL_CHUNK as u64) as usize;
         Ok(Self {
+            root: subject.root,
             reader: Reader::new(model, subject, queries.start)?,
             layers,
+            heads,
+            next: queries.start,
             queries,
-            n_head,
+            missing: None,
+            captured: Vec::new(),
             rows,
         })
     }
 
-    /// Runs the next rows; `None` where they come before the first query.
+    /// Looks for rows that were captured; the queries that have to be run.
+    fn look_up(&mut self, bench: &mut Bench) -> Range<usize> {
+        let mut rows = Vec::new();
+        if let Some(root) = self.root {
+            let mut name = root;
+            for (position, &token) in self.tokens()[..self.queries.end].iter().enumerate() {
+                name = CapturedAttention::name(name, token);
+                if position >= self.queries.start {
+                    let captured = bench.blocks.captured();
+                    rows.push(captured.get(name, &self.layers, &self.heads));
+                }
+            }
+        }
+        rows.resize(self.queries.len(), None);
+        let start = self.queries.start;
+        let first = rows.iter().position(Option::is_none);
+        let last = rows.iter().rposition(Option::is_none);
+        self.captured = rows;
+        let missing = match (first, last) {
+            (Some(first), Some(last)) => start + first..start + last + 1,
+            _ => self.queries.end..self.queries.end,
+        };
+        self.reader.set_needed(missing.start);
+        missing
+    }
+
+    /// The next rows; `None` where what was run comes before them.
     pub fn step(&mut self, bench: &mut Bench) -> Result<Option<AttentionChunk>> {
+        let missing = match self.missing.clone() {
+            Some(missing) => missing,
+            None => self.look_up(bench),
+        };
+        self.missing = Some(missing.clone());
+        if !missing.contains(&self.next) {
+            let end = if self.next < missing.start {
+                missing.start
+            } else {
+                self.queries.end
+            };
+            let queries = self.next..end.min(self.next + self.rows);
+            self.next = queries.end;
+            let rows = queries.clone().filter_map(|query| {
+                let row = self.captured.get_mut(query - self.queries.start)?;
+                row.take()
+            });
+            return Ok(Some(AttentionChunk {
+                rows: ChunkRows::Captured(rows.collect()),
+                layers: self.layers.clone(),
+                queries,
+            }));
+        }
         self.reader.begin(bench);
-        if self.reader.position() < self.queries.start {
-            let end = self.queries.start;
+        if self.reader.position() < missing.start {
+            let end = missing.start;
             self.reader.step(bench, end, |_| false, Taps::default())?;
             return Ok(None);
         }
-        let end = self.queries.end.min(self.reader.position() + self.rows);
+        let end = missing.end.min(self.reader.position() + self.rows);
         let taps = Taps {
             attentions: Layers::from_iter(self.layers.iter().copied()),
             ..Taps::default()
         };
         let chunk = self.reader.step(bench, end, |_| false, taps)?;
-        if self.is_finished() {
+        self.next = chunk.start + chunk.count;
+        if self.next == missing.end {
             self.reader.keep(bench);
         }
         Ok(Some(AttentionChunk {
-            chunk,
-            n_head: self.n_head,
+            queries: chunk.start..self.next,
+            rows: ChunkRows::Run(chunk),
+            layers: self.layers.clone(),
         }))
     }
 
+    /// How far it is, in positions.
+    pub fn position(&self) -> usize {
+        let begun = self.next > self.queries.start;
+        if begun {
+            self.next
+        } else {
+            self.reader.position().min(self.next)
+        }
+    }
+
     pub fn is_finished(&self) -> bool {
-        self.reader.position() >= self.queries.end
+        self.next >= self.queries.end
     }
 
     pub fn tokens(&self) -> &[u32] {
         self.reader.tokens()
     }
+
+    /// Tokens that the model was run for.
+    pub fn evaluated(&self) -> usize {
+        self.reader.evaluated()
+    }
 }
 
 /// The attention of a few rows.
 pub struct AttentionChunk {
-    chunk: Chunk,
-    n_head: usize,
+    rows: ChunkRows,
+    layers: Vec<usize>,
+    queries: Range<usize>,
+}
+
+enum ChunkRows {
+    Run(Chunk),
+    Captured(Vec<Arc<CapturedRow>>),
 }
 
 impl AttentionChunk {
     /// Positions of the rows.
     pub fn queries(&self) -> Range<usize> {
-        self.chunk.start..self.chunk.start + self.chunk.count
+        self.queries.clone()
     }
 
     /// What the query looks at, `query + 1` probabilities: in the layer of that
-    /// index among those asked for.
+    /// index among those asked for, by one of the heads asked for.
     pub fn row(&self, layer_index: usize, head: usize, query: usize) -> &[f32] {
-        let positions = self.chunk.start + self.chunk.count;
-        debug_assert!(head < self.n_head);
-        let row = head * self.chunk.count + query - self.chunk.start;
-        &self.chunk.output.attentions[layer_index][row * positions..][..query + 1]
+        let index = query - self.queries.start;
+        match &self.rows {
+            ChunkRows::Run(chunk) => {
+                let row = head * chunk.count + index;
+                let maps = &chunk.output.attentions[layer_index];
+                &maps[row * self.queries.end..][..query + 1]
+            }
+            ChunkRows::Captured(rows) => rows[index]
+                .row(self.layers[layer_index], head)
+                .unwrap_or_default(),
+        }
     }
 
     /// The mean over heads of what the query looks at.

@@ -7,12 +7,13 @@ use super::kernels::linear::{Arithmetic, RelaxedDot, relaxed_dot};
 use super::kernels::quantize::BLOCK;
 use super::matrix::{Encoding, Matrix};
 use super::packed::{Packed, Place};
-use super::pass::{NOTHING_TAPPED, Pass, Row, Sequence, Tapped, padded};
+use super::pass::{Pass, Row, Sequence, padded};
 use super::shared::Shared;
+use super::taps::{NOTHING_TAPPED, TapBuffers};
 use super::threads::{POOL, Pool, Thread};
 use crate::error::{Error, Result};
 use crate::model::forward::{check_batch, check_hidden_states, check_weight_rows};
-use crate::model::{Config, KvFormat, Layers, Model, Output, Rows, Taps};
+use crate::model::{Config, KvFormat, Model, Output, Rows, Taps};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -257,23 +258,15 @@ impl Model for Engine {
 
         let mut outputs = Vec::with_capacity(batch.len());
         let (mut row, mut asked_rows) = (0, 0);
-        let mut attentions = tapped.attentions.into_iter();
+        let mut attentions = std::mem::take(&mut tapped.attentions).into_iter();
         for part in batch.iter_mut() {
             let count = part.tokens.len();
             part.kv.commit(count);
             let wanted = part.logits.indices(count).len();
             let numbers = row * config.n_embd..(row + count) * config.n_embd;
-            let of_rows = |layers: &[Vec<f32>]| -> Vec<Vec<f32>> {
-                let own = |layer: &Vec<f32>| layer[numbers.clone()].to_vec();
-                layers.iter().map(own).collect()
-            };
             outputs.push(Output {
                 logits: take_logits(&mut logits, asked_rows, wanted, asked.len(), config, stride),
-                hidden_states: of_rows(&tapped.hidden_states),
-                attentions: attentions.next().unwrap_or_default(),
-                contexts: of_rows(&tapped.contexts),
-                attention_additions: of_rows(&tapped.attention_additions),
-                mlp_additions: of_rows(&tapped.mlp_additions),
+                ..tapped.output(numbers, attentions.next())
             });
             row += count;
             asked_rows += wanted;
@@ -358,59 +351,6 @@ fn logits_buffer(count: usize) -> Result<Vec<f32>> {
         })?;
     logits.resize(count, 0.0f32);
     Ok(logits)
-}
-
-/// Where inner values are written that were asked for; without any, nothing.
-struct TapBuffers {
-    hidden_states: Vec<Vec<f32>>,
-    attentions: Vec<Vec<Vec<f32>>>,
-    contexts: Vec<Vec<f32>>,
-    attention_additions: Vec<Vec<f32>>,
-    mlp_additions: Vec<Vec<f32>>,
-}
-
-impl TapBuffers {
-    /// Room for the taps of a pass of `m` rows.
-    fn new(taps: Taps, config: &Config, sequences: &[Sequence], m: usize) -> Self {
-        let rows = |layers: usize| vec![vec![0.0; m * config.n_embd]; layers];
-        let count = |layers: Layers| layers.iter(config.n_layer).count();
-        let layers = count(taps.attentions);
-        let of_sequence = |sequence: &Sequence| {
-            let numbers = config.n_head * sequence.rows * sequence.positions;
-            vec![vec![0.0; numbers]; layers]
-        };
-        Self {
-            hidden_states: rows(if taps.hidden_states {
-                config.n_layer + 2
-            } else {
-                0
-            }),
-            attentions: if layers == 0 {
-                Vec::new()
-            } else {
-                sequences.iter().map(of_sequence).collect()
-            },
-            contexts: rows(count(taps.contexts)),
-            attention_additions: rows(count(taps.additions)),
-            mlp_additions: rows(count(taps.additions)),
-        }
-    }
-
-    fn shared(&mut self, taps: Taps) -> Tapped<'_> {
-        fn all(layers: &mut [Vec<f32>]) -> Vec<Shared<'_, f32>> {
-            layers.iter_mut().map(|layer| Shared::new(layer)).collect()
-        }
-        Tapped {
-            hidden_states: all(&mut self.hidden_states),
-            attentions: taps.attentions,
-            attention_of: self.attentions.iter_mut().map(|x| all(x)).collect(),
-            contexts: taps.contexts,
-            context_of: all(&mut self.contexts),
-            additions: taps.additions,
-            attention_additions: all(&mut self.attention_additions),
-            mlp_additions: all(&mut self.mlp_additions),
-        }
-    }
 }
 
 /// The logits of `count` rows from `first` on, without the padding; the buffer

@@ -12,10 +12,11 @@ use super::kernels::norm::layer_norm;
 use super::kernels::quantize::BLOCK;
 use super::matrix::GROUP;
 use super::shared::Shared;
+use super::taps::Tapped;
 use super::threads::Thread;
 use crate::model::kv::BLOCK_TOKENS;
 use crate::model::kv_head::{HeadLayout, Kind};
-use crate::model::{Ablation, Config, Layers};
+use crate::model::{Ablation, Config};
 
 /// One row of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -33,54 +34,6 @@ pub(super) struct Sequence<'a> {
     pub(super) rows: usize,
     pub(super) positions: usize,
     pub(super) ablation: Option<&'a Ablation>,
-}
-
-/// Where the inner values of a sequence or a batch go that were asked for; each
-/// list has one of the layers in its set, ascending.
-pub(super) struct Tapped<'a> {
-    /// `[n_layer + 2]` of `[m, n_embd]`, or empty.
-    pub(super) hidden_states: Vec<Shared<'a, f32>>,
-    pub(super) attentions: Layers,
-    /// `[sequences][layers]` of `[n_head, rows, positions]`
-    pub(super) attention_of: Vec<Vec<Shared<'a, f32>>>,
-    pub(super) contexts: Layers,
-    /// `[m, n_embd]`, as what follows.
-    pub(super) context_of: Vec<Shared<'a, f32>>,
-    pub(super) additions: Layers,
-    pub(super) attention_additions: Vec<Shared<'a, f32>>,
-    pub(super) mlp_additions: Vec<Shared<'a, f32>>,
-}
-
-/// Nothing was asked for.
-pub(super) static NOTHING_TAPPED: Tapped<'static> = Tapped {
-    hidden_states: Vec::new(),
-    attentions: Layers::NONE,
-    attention_of: Vec::new(),
-    contexts: Layers::NONE,
-    context_of: Vec::new(),
-    additions: Layers::NONE,
-    attention_additions: Vec::new(),
-    mlp_additions: Vec::new(),
-};
-
-impl<'a> Tapped<'a> {
-    fn context(&self, layer: usize) -> Option<Shared<'a, f32>> {
-        let index = self.contexts.index(layer)?;
-        self.context_of.get(index).copied()
-    }
-
-    fn attention(&self, sequence: usize, layer: usize) -> Option<Shared<'a, f32>> {
-        let index = self.attentions.index(layer)?;
-        self.attention_of.get(sequence)?.get(index).copied()
-    }
-
-    fn additions(&self, layer: usize) -> Option<[Shared<'a, f32>; 2]> {
-        let index = self.additions.index(layer)?;
-        Some([
-            *self.attention_additions.get(index)?,
-            *self.mlp_additions.get(index)?,
-        ])
-    }
 }
 
 /// A pass, as every thread sees it.

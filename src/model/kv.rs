@@ -9,7 +9,7 @@
 
 use super::aligned::AlignedBytes;
 use super::kv_head::{HeadLayout, Kind};
-use super::{Ablation, Config};
+use super::{Ablation, BlockName, Config};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -64,6 +64,13 @@ impl KvCache {
     pub fn ablate(&mut self, ablation: Option<Arc<Ablation>>) {
         self.truncate(0);
         self.ablation = ablation;
+    }
+
+    /// What the chain of its blocks begins with, where it would begin with `root`
+    /// in a sequence that does without no head.
+    pub fn root(&self, root: BlockName) -> BlockName {
+        let ablation = self.ablation.as_ref();
+        ablation.map_or(root, |ablation| ablation.root(root))
     }
 
     /// The heads that its sequence does without.

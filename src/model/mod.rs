@@ -7,6 +7,7 @@
 
 pub mod ablation;
 pub mod aligned;
+pub mod captured;
 pub mod config;
 mod convert;
 pub mod dtype;

@@ -29,6 +29,11 @@ impl Layers {
         *self == Self::NONE
     }
 
+    /// The layers of either.
+    pub fn union(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
     /// The layers below `n_layer`, ascending.
     pub fn iter(self, n_layer: usize) -> impl Iterator<Item = usize> {
         (0..n_layer).filter(move |&layer| self.contains(layer))
@@ -81,6 +86,8 @@ mod tests {
         assert_eq!(set.iter(64).collect::<Vec<_>>(), [3]);
         assert_eq!(set.index(200), Some(2));
         assert_eq!(set.index(4), None);
+        let both = Layers::one(3).union(Layers::from_iter([64, 200]));
+        assert_eq!(both, set);
         assert!(Layers::NONE.is_empty() && !set.is_empty());
         assert_eq!(Layers::ALL.iter(5).count(), 5);
         assert!(!Layers::ALL.contains(256));

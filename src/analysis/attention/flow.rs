@@ -56,7 +56,6 @@ impl Default for FlowRequest {
 /// query; 0 for those after the query.
 pub struct Flow {
     source: AttentionSource,
-    heads: Vec<usize>,
     queries: Range<usize>,
     network: Network,
     flow: Vec<f64>,
@@ -85,8 +84,7 @@ impl Flow {
         let heads = chosen("heads", request.heads.as_deref(), config.n_head)?;
         Ok(Self {
             network: Network::new(layers.len(), queries.end),
-            source: AttentionSource::new(setting.model, subject, layers, 0..queries.end)?,
-            heads,
+            source: AttentionSource::new(setting.model, subject, layers, heads, 0..queries.end)?,
             flow: vec![0.0; queries.len() * queries.end],
             done: 0,
             at: (queries.start, 0),
@@ -105,7 +103,7 @@ impl Analysis for Flow {
             if let Some(chunk) = self.source.step(bench)? {
                 for layer in 0..self.source.layers.len() {
                     for query in chunk.queries() {
-                        let passed = with_residual(chunk.mean(layer, &self.heads, query));
+                        let passed = with_residual(chunk.mean(layer, &self.source.heads, query));
                         for (key, &capacity) in passed.iter().enumerate() {
                             self.network.connect(layer, query, key, capacity);
                         }
@@ -127,7 +125,7 @@ impl Analysis for Flow {
     }
 
     fn progress(&self) -> AnalysisProgress {
-        let done = self.source.reader.position() + self.done;
+        let done = self.source.position() + self.done;
         AnalysisProgress::new(done, self.queries.end + self.pairs())
     }
 
@@ -139,9 +137,9 @@ impl Analysis for Flow {
         let shape = [self.queries.len(), self.queries.end];
         let result = AnalysisResult::new(json!({
             "layer": self.source.layers.len() - 1,
-            "heads": self.heads,
+            "heads": self.source.heads,
             "queries": { "start": self.queries.start, "end": self.queries.end },
-            "tokensEvaluated": self.source.reader.evaluated(),
+            "tokensEvaluated": self.source.evaluated(),
         }))?;
         Ok(result.with("flow", &shape, ArrayData::F64(self.flow)))
     }

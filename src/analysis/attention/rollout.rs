@@ -35,7 +35,6 @@ pub struct RolloutRequest {
 /// last query; 0 for those after the query.
 pub struct Rollout {
     source: AttentionSource,
-    heads: Vec<usize>,
     queries: Range<usize>,
     /// Of each layer, rows of growing length.
     rolled: Vec<Vec<f32>>,
@@ -82,8 +81,7 @@ impl Rollout {
         Ok(Self {
             rolled: vec![Vec::new(); layers.len()],
             // Every row before a query counts, so all are read.
-            source: AttentionSource::new(setting.model, subject, layers, 0..queries.end)?,
-            heads,
+            source: AttentionSource::new(setting.model, subject, layers, heads, 0..queries.end)?,
             queries,
             weights: Vec::with_capacity(room),
         })
@@ -114,7 +112,7 @@ impl Analysis for Rollout {
         };
         for query in chunk.queries() {
             for layer in 0..self.rolled.len() {
-                let passed = with_residual(chunk.mean(layer, &self.heads, query));
+                let passed = with_residual(chunk.mean(layer, &self.source.heads, query));
                 let row = self.roll(layer, query, &passed);
                 if layer + 1 == self.rolled.len() && self.queries.contains(&query) {
                     self.weights.extend(&row);
@@ -128,7 +126,7 @@ impl Analysis for Rollout {
     }
 
     fn progress(&self) -> AnalysisProgress {
-        AnalysisProgress::new(self.source.reader.position(), self.queries.end)
+        AnalysisProgress::new(self.source.position(), self.queries.end)
     }
 
     fn is_finished(&self) -> bool {
@@ -139,9 +137,9 @@ impl Analysis for Rollout {
         let shape = [self.queries.len(), self.queries.end];
         let result = AnalysisResult::new(json!({
             "layer": self.source.layers.len() - 1,
-            "heads": self.heads,
+            "heads": self.source.heads,
             "queries": { "start": self.queries.start, "end": self.queries.end },
-            "tokensEvaluated": self.source.reader.evaluated(),
+            "tokensEvaluated": self.source.evaluated(),
         }))?;
         Ok(result.with("weights", &shape, ArrayData::F32(self.weights)))
     }

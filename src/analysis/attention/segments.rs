@@ -50,7 +50,6 @@ pub struct SegmentsRequest {
 /// the query sees the key. Where there are none, both are 0.
 pub struct SegmentAttention {
     source: AttentionSource,
-    heads: Vec<usize>,
     names: Vec<String>,
     /// Of each segment, whether a position is in it.
     members: Vec<Vec<bool>>,
@@ -95,8 +94,7 @@ impl SegmentAttention {
         check_bytes("segments", bytes, "ask for fewer layers, heads or segments")?;
         Ok(Self {
             sums: vec![0.0; shape.iter().product()],
-            source: AttentionSource::new(setting.model, subject, layers, first..end)?,
-            heads,
+            source: AttentionSource::new(setting.model, subject, layers, heads, first..end)?,
             names,
             members,
         })
@@ -127,8 +125,8 @@ impl Analysis for SegmentAttention {
         };
         let count = self.members.len();
         for layer in 0..self.source.layers.len() {
-            for (index, &head) in self.heads.iter().enumerate() {
-                let at = (layer * self.heads.len() + index) * count * count;
+            for (index, &head) in self.source.heads.iter().enumerate() {
+                let at = (layer * self.source.heads.len() + index) * count * count;
                 let sums = &mut self.sums[at..at + count * count];
                 for query in chunk.queries() {
                     let row = chunk.row(layer, head, query);
@@ -148,7 +146,7 @@ impl Analysis for SegmentAttention {
     }
 
     fn progress(&self) -> AnalysisProgress {
-        AnalysisProgress::new(self.source.reader.position(), self.source.queries.end)
+        AnalysisProgress::new(self.source.position(), self.source.queries.end)
     }
 
     fn is_finished(&self) -> bool {
@@ -169,14 +167,19 @@ impl Analysis for SegmentAttention {
             mass.push(sum / lengths[pair / count] as f64);
             mean_weight.push(sum / f64::from(pairs[pair].max(1)));
         }
-        let shape = [self.source.layers.len(), self.heads.len(), count, count];
+        let shape = [
+            self.source.layers.len(),
+            self.source.heads.len(),
+            count,
+            count,
+        ];
         let result = AnalysisResult::new(json!({
             "layers": self.source.layers,
-            "heads": self.heads,
+            "heads": self.source.heads,
             "segments": self.names.iter().zip(&lengths)
                 .map(|(name, length)| json!({ "name": name, "tokens": length }))
                 .collect::<Vec<_>>(),
-            "tokensEvaluated": self.source.reader.evaluated(),
+            "tokensEvaluated": self.source.evaluated(),
         }))?;
         Ok(result
             .with("mass", &shape, ArrayData::F64(mass))
