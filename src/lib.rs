@@ -9,6 +9,7 @@
 //! | [`engine`] | GPT-2 fast: packed weights, hand-written kernels, threads |
 //! | [`tokenizer`] | text to token ids and back, byte-exact while streaming |
 //! | [`generate`] | processors, sampling, stop strings, the step scheduler |
+//! | [`analysis`] | what the model expects of a text, and how it comes to it |
 //! | [`state`] | texts with a history: fork, merge, rewind, keep |
 //! | [`cache`] | answers kept, so that none is computed twice |
 //! | `wasm` | bindings for JavaScript; compiled for `wasm32` only |
@@ -18,6 +19,7 @@
 // Sleeping threads are only nightly's, and only the build with threads has any.
 #![cfg_attr(target_feature = "atomics", feature(stdarch_wasm_atomic_wait))]
 
+pub mod analysis;
 pub mod cache;
 pub mod engine;
 pub mod error;

@@ -3,6 +3,7 @@
  * The `Cacher` class: what users of the package work with.
  */
 
+import { Analysis } from "./analysis/analysis.js";
 import { GenerationBatch } from "./batch/batch.js";
 import { planBatch } from "./batch/options.js";
 import type { BatchItemOptions, BatchOptions, BatchSettings } from "./batch/types.js";
@@ -50,6 +51,8 @@ export class Cacher {
   readonly states: States;
   /** Kept answers: look at them, delete them, keep those of your own functions. */
   readonly cache: GenerationCache;
+  /** What the model expects of a text, and how it comes to it. */
+  readonly analysis: Analysis;
   readonly #client: Client;
   readonly #seed: number | bigint | undefined;
 
@@ -60,6 +63,7 @@ export class Cacher {
     this.storage = storage;
     this.runtime = runtime;
     this.cache = new GenerationCache(client, cacheSetUp, seed);
+    this.analysis = new Analysis(client);
     this.states = new States(client, this.cache);
   }
 

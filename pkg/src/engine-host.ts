@@ -7,6 +7,8 @@
  * loop gets in, so that aborts, other calls and other jobs do too.
  */
 
+import type { AnalysisCall } from "./analysis/messages.js";
+import type { AnalysisProgress } from "./analysis/types.js";
 import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
 import { BeamHost } from "./beam/host.js";
 import type { BeamStep } from "./beam/types.js";
@@ -44,6 +46,8 @@ interface Job {
   /** Chunks given. */
   given: number;
   paused: boolean;
+  /** Of an analysis. */
+  onProgress: ((progress: AnalysisProgress) => void) | undefined;
   /** With the event that ends it. */
   end(event: EngineEvent): void;
   fail(error: unknown): void;
@@ -122,6 +126,8 @@ export class EngineHost {
         const job = this.#live().addLogits(call.args.tokens, call.args.positions);
         return this.#begin(call, ({ signal }) => this.#logits(call.id, job, signal));
       }
+      case "analyse":
+        return this.#begin(call, ({ signal }) => this.#analyse(call.id, call.args, signal));
       case "memory":
         return this.#value(call.id, {
           weightBytes: this.#live().info().weightBytes,
@@ -239,11 +245,24 @@ export class EngineHost {
     this.#value(id, { data, shape, tokens }, [data.buffer as ArrayBuffer]);
   }
 
+  async #analyse(id: number, { request, subjects }: AnalysisCall, signal: AbortSignal): Promise<void> {
+    this.#live();
+    for (const subject of subjects) {
+      if (typeof subject === "object" && "state" in subject) await this.#states?.fetchBlocks(subject.state);
+      throwIfAborted(signal);
+    }
+    const job = this.#live().addAnalysis(request, subjects);
+    const event = await this.#run(job, signal, undefined, (progress) => this.#send({ type: "event", id, event: progress }));
+    if (event.type !== "analysed") return;
+    const { value, arrays } = event;
+    this.#value(id, { value, arrays }, arrays.map(({ data }) => data.buffer as ArrayBuffer));
+  }
+
   /**
    * Runs a job to the event that ends it. Aborted, a job that reports chunks
    * ends with what there is by then; any other is dropped.
    */
-  #run(job: number, signal: AbortSignal, sink?: Sink<Given>): Promise<EngineEvent> {
+  #run(job: number, signal: AbortSignal, sink?: Sink<Given>, onProgress?: (progress: AnalysisProgress) => void): Promise<EngineEvent> {
     const flow = sink?.flow ?? UNLIMITED;
     return new Promise<EngineEvent>((end, fail) => {
       const cancel = () => {
@@ -265,6 +284,7 @@ export class EngineHost {
         sink,
         given: 0,
         paused: false,
+        onProgress,
         end: (event) => {
           settled();
           end(event);
@@ -327,6 +347,7 @@ export class EngineHost {
       const { job: _, type: _type, ...progress } = event;
       return job.sink?.readPrompt?.(progress);
     }
+    if (event.type === "analysisProgress") return job.onProgress?.({ done: event.done, total: event.total });
     if (event.type === "chunk" || event.type === "beamStep") {
       const { job: _, type: _type, ...chunk } = event;
       job.given++;

@@ -7,6 +7,8 @@
  * `await`.
  */
 
+import type { AnalysisAnswer, AnalysisSubject } from "./analysis/messages.js";
+import type { AnalysisProgress } from "./analysis/types.js";
 import type { BeamResult, BeamStep, EngineBeamSearchOptions } from "./beam/types.js";
 import type { CoreStatics } from "./cache/core.js";
 import type { Commit } from "./states/commit.js";
@@ -67,6 +69,8 @@ export type EngineEvent =
   | { job: number; type: "told"; answer: string }
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "embedding"; data: Float32Array }
+  | ({ job: number; type: "analysisProgress" } & AnalysisProgress)
+  | ({ job: number; type: "analysed" } & AnalysisAnswer)
   | ({ job: number; type: "beamStep" } & BeamStep)
   | { job: number; type: "beamDone"; result: BeamResult }
   | { job: number; type: "error"; error: Error };
@@ -154,6 +158,8 @@ export interface Engine extends EngineStates {
   addLogits(tokens: string | Uint32Array, positions: Int32Array | undefined): number;
   /** The vector of a text's meaning. */
   addEmbedding(text: string | Uint32Array, parseSpecial: boolean): number;
+  /** Begins an analysis; its kind and options in JSON. */
+  addAnalysis(request: string, subjects: AnalysisSubject[]): number;
   /** A generation then ends with this `finishReason`, `"aborted"` unless said otherwise; any other job is dropped. */
   cancel(job: number, reason?: "callback"): void;
   /** Leaves a job out of the steps to come. */

@@ -10,7 +10,7 @@ export type ErrorCode =
   // Asked for something impossible.
   /** An argument is not allowed; the message names it. */
   | "invalid-argument"
-  /** An option of a generation is unknown, of another type, or out of its range. `details`: `option`, `value`, `range`. */
+  /** An option of a generation or an analysis is unknown, of another type, or out of its range. `details`: `option`, `value`, `range`. */
   | "invalid-option"
   /** A token id that the vocabulary does not have. `details`: `id`, `index`. */
   | "invalid-token"

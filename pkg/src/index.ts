@@ -6,6 +6,7 @@ export { ResponseCache, type CachedStream, type ComputeContext, type FetchCached
 export type { ExplainedGeneration, GenerationCache, WarmOptions, WarmProgress, WarmRequest } from "./cache/generation-cache.js";
 export { Cacher } from "./cacher.js";
 export { CacherError, type ErrorCode } from "./errors.js";
+export type { Analysis } from "./analysis/analysis.js";
 export type { GenerationBatch } from "./batch/batch.js";
 export type { BeamSearch } from "./beam/beam.js";
 export type { Generation } from "./generation.js";

@@ -5,6 +5,8 @@
  * by direct call; so both ways of running share all other code.
  */
 
+import type { AnalysisAnswer, AnalysisCall } from "./analysis/messages.js";
+import type { AnalysisProgress } from "./analysis/types.js";
 import type { AllowTokens, BeamSearchRequest } from "./beam/messages.js";
 import type { BeamResult, BeamStep } from "./beam/types.js";
 import type { CacheRequestMessage, CacheSettings } from "./cache/requests.js";
@@ -78,6 +80,7 @@ export interface Methods {
     value: Logits;
     event: never;
   };
+  analyse: { args: AnalysisCall; value: AnalysisAnswer; event: AnalysisProgress };
   memory: { args: null; value: MemoryInfo; event: never };
   states: { args: StateRequest; value: unknown; event: unknown };
   /** Starts without a model, for the cache alone. */

@@ -79,10 +79,17 @@ class Engine {
     this.#jobs.set(this.#next, { embedding: Float32Array.of(ids.length) });
     return this.#next++;
   }
+  /** Three steps; it tells what it was asked. */
+  addAnalysis(request, subjects) {
+    if (JSON.parse(request).kind === "none") throw coded("invalid-option", "kind: is none", { option: "kind" });
+    this.#jobs.set(this.#next, { analysis: { request, subjects }, done: 0 });
+    this.#log.push(`analyse ${this.#next}`);
+    return this.#next++;
+  }
   cancel(job, reason) {
     this.#log.push(reason === undefined ? `cancel ${job}` : `cancel ${job} ${reason}`);
     const entry = this.#jobs.get(job);
-    if (entry?.logits || entry?.embedding) this.#jobs.delete(job);
+    if (entry?.logits || entry?.embedding || entry?.analysis) this.#jobs.delete(job);
     else if (entry) entry.cancelled ??= reason ?? "aborted";
   }
   pause(job) {
@@ -107,6 +114,12 @@ class Engine {
       } else if (entry.embedding) {
         this.#jobs.delete(job);
         events.push({ job, type: "embedding", data: entry.embedding });
+      } else if (entry.analysis) {
+        events.push({ job, type: "analysisProgress", done: ++entry.done, total: 3 });
+        if (entry.done < 3) continue;
+        this.#jobs.delete(job);
+        const arrays = [{ name: "numbers", shape: [1, 2], data: Float32Array.of(1, NaN) }];
+        events.push({ job, type: "analysed", value: JSON.stringify(entry.analysis), arrays });
       } else if (entry.fails) {
         this.#jobs.delete(job);
         events.push({ job, type: "error", error: coded("context-overflow", "too long", { needed: 65 }) });

@@ -132,6 +132,18 @@ impl Comparison {
         }
     }
 
+    /// Rows of both texts that are done, those from the KV cache included, and
+    /// how many there are to do.
+    pub fn progress(&self) -> (usize, usize) {
+        let last = self.places.last().copied().unwrap_or([0; 2]);
+        let done = self.sides.iter().map(|side| side.kv.len()).sum();
+        let total = match self.places.len() {
+            0 => 0,
+            _ => last[0] + last[1] + 2,
+        };
+        (done, total)
+    }
+
     /// True where every place has been compared.
     pub fn is_finished(&self) -> bool {
         self.done == self.places.len()

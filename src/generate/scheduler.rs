@@ -19,8 +19,11 @@ use super::progress::PromptProgress;
 use super::reading::{Reading, ReadingResult};
 use super::recent_constraints::RecentConstraints;
 use super::rng::RngState;
+use crate::analysis::{
+    Analysis, AnalysisInput, AnalysisProgress, AnalysisRequest, AnalysisResult, Bench, Setting,
+};
 use crate::error::{Error, Result};
-use crate::model::{BlockName, BlockTable, Model, Output, Rows, Taps};
+use crate::model::{BlockName, BlockTable, Layers, Model, Output, Rows, Taps};
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -48,6 +51,10 @@ pub enum Event {
     Compared(ComparisonResult),
     /// The job has ended; the vector has length 1.
     Embedded(Vec<f32>),
+    /// A step of an analysis has been run.
+    AnalysisProgress(AnalysisProgress),
+    /// The job has ended.
+    Analysed(AnalysisResult),
     /// The job has ended.
     Failed(Error),
 }
@@ -61,6 +68,8 @@ enum Work {
     Reading(Reading),
     Comparison(Box<Comparison>),
     Embedding(Box<Embedding>),
+    /// Runs the model itself, beside the common batch.
+    Analysis(Box<dyn Analysis>),
 }
 
 struct Job {
@@ -279,6 +288,29 @@ impl Scheduler {
         Ok(self.add(Work::Embedding(Box::new(embedding)), self.plain_roots()))
     }
 
+    /// Begins an analysis of as many texts as its kind needs; see
+    /// [`AnalysisRequest::begin`]. Each step is told by an
+    /// [`Event::AnalysisProgress`], the end by an [`Event::Analysed`].
+    pub fn add_analysis(
+        &mut self,
+        request: AnalysisRequest,
+        inputs: Vec<AnalysisInput>,
+    ) -> Result<JobId> {
+        let (model, tokenizer) = (self.model.as_ref(), self.tokenizer.as_deref());
+        let plain = self.plain_roots().map(|[root, _]| root);
+        let subjects = inputs
+            .into_iter()
+            .map(|input| input.resolve(model, tokenizer, plain))
+            .collect::<Result<_>>()?;
+        let setting = Setting {
+            model,
+            tokenizer: self.tokenizer.as_ref(),
+            constraints: &self.constraints,
+        };
+        let analysis = request.begin(&setting, subjects)?;
+        Ok(self.add(Work::Analysis(analysis), None))
+    }
+
     /// Requests share blocks where that cannot change a bit of their results.
     fn plain_roots(&self) -> Option<[BlockName; 2]> {
         self.model.is_exact().then_some([self.root; 2])
@@ -351,11 +383,15 @@ impl Scheduler {
         let mut taps = Taps::default();
         for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| job.is_due()) {
             taps.hidden_states |= matches!(job.work, Work::Embedding(_));
+            taps.attentions = taps.attentions.union(job.work.captured_layers());
             let before = batch.len();
             job.work.rows(&mut batch);
             ids.push((id, batch.len() - before));
         }
         if batch.is_empty() {
+            drop(batch);
+            self.step_analyses(&mut events);
+            self.collect_finished(&mut events);
             return events;
         }
         let counts: Vec<usize> = batch.iter().map(|rows| rows.tokens.len()).collect();
@@ -365,10 +401,11 @@ impl Scheduler {
             Ok(outputs) => {
                 let mut outputs = outputs.into_iter().zip(counts);
                 for (id, rows) in ids {
-                    let own = outputs.by_ref().take(rows).collect();
+                    let own: Vec<_> = outputs.by_ref().take(rows).collect();
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
+                    job.capture(&own, taps, &mut self.blocks);
                     if let Some(progress) = job.work.prompt_progress() {
                         self.prompt_progress.push((id, progress));
                         if progress.done == progress.total {
@@ -393,8 +430,32 @@ impl Scheduler {
                 events.extend(jobs.map(|id| (id, Event::Failed(error.clone()))));
             }
         }
+        self.step_analyses(&mut events);
         self.collect_finished(&mut events);
         events
+    }
+
+    /// Has every analysis run its own pass.
+    fn step_analyses(&mut self, events: &mut Vec<(JobId, Event)>) {
+        let mut bench = Bench {
+            model: self.model.as_ref(),
+            tokenizer: self.tokenizer.as_deref(),
+            blocks: &mut self.blocks,
+        };
+        let mut failed = Vec::new();
+        for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| job.is_due()) {
+            let Work::Analysis(analysis) = &mut job.work else {
+                continue;
+            };
+            match analysis.step(&mut bench) {
+                Ok(()) => events.push((id, Event::AnalysisProgress(analysis.progress()))),
+                Err(error) => failed.push((id, error)),
+            }
+        }
+        for (id, error) in failed {
+            self.jobs.remove(&id);
+            events.push((id, Event::Failed(error)));
+        }
     }
 
     fn add(&mut self, work: Work, roots: Option<[BlockName; 2]>) -> JobId {
@@ -453,6 +514,18 @@ impl Job {
             Work::Comparison(comparison) => comparison.take_known(blocks, roots),
             // It needs the hidden states of every token.
             Work::Embedding(_) => {}
+            // It does so itself.
+            Work::Analysis(_) => {}
+        }
+    }
+
+    /// Keeps the attention that a generation captures.
+    fn capture(&mut self, own: &[(Output, usize)], taps: Taps, blocks: &mut BlockTable) {
+        if let (Work::Generation(job) | Work::Continuation(job), Some([root, _])) =
+            (&mut self.work, self.roots)
+            && let [(output, count), ..] = own
+        {
+            job.capture(output, *count, taps.attentions, root, blocks.captured());
         }
     }
 
@@ -465,11 +538,20 @@ impl Job {
             Work::Reading(reading) => reading.keep_known(blocks, roots[0]),
             Work::Comparison(comparison) => comparison.keep_known(blocks, roots),
             Work::Embedding(embedding) => embedding.keep_known(blocks, roots[0]),
+            Work::Analysis(_) => {}
         }
     }
 }
 
 impl Work {
+    /// The layers whose attention it captures.
+    fn captured_layers(&self) -> Layers {
+        match self {
+            Self::Generation(job) | Self::Continuation(job) => job.captured_layers(),
+            _ => Layers::NONE,
+        }
+    }
+
     /// Puts what it wants run into the batch: the rows of one sequence or of
     /// several.
     fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {
@@ -480,6 +562,7 @@ impl Work {
             Self::Reading(reading) => reading.rows(),
             Self::Comparison(comparison) => comparison.rows(),
             Self::Embedding(embedding) => embedding.rows(),
+            Self::Analysis(_) => return,
         });
     }
 
@@ -502,7 +585,7 @@ impl Work {
             return Ok(None);
         };
         match self {
-            Self::Generation(_) | Self::Continuation(_) | Self::Beams(_) => {}
+            Self::Generation(_) | Self::Continuation(_) | Self::Beams(_) | Self::Analysis(_) => {}
             Self::Logits(run) => run.accept(&output.logits, count),
             Self::Reading(reading) => reading.accept(&output.logits, count),
             Self::Comparison(comparison) => comparison.accept(&output.logits, count),
@@ -528,6 +611,7 @@ impl Work {
             Self::Reading(reading) => reading.is_finished(),
             Self::Comparison(comparison) => comparison.is_finished(),
             Self::Embedding(embedding) => embedding.is_finished(),
+            Self::Analysis(analysis) => analysis.is_finished(),
         }
     }
 
@@ -552,6 +636,10 @@ impl Work {
             Self::Reading(reading) => Event::Read(reading.result()),
             Self::Comparison(comparison) => Event::Compared(comparison.result()),
             Self::Embedding(embedding) => Event::Embedded(embedding.result()),
+            Self::Analysis(analysis) => match analysis.result() {
+                Ok(result) => Event::Analysed(result),
+                Err(error) => Event::Failed(error),
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ancestor::common_ancestor;
 use super::changes::changes;
-use super::diff::{HunkKind, TokenDiff, diff};
+use super::diff::{TokenDiff, equal_after_difference};
 use super::revision::RevisionId;
 use super::state_diff::{
     Ancestor, DiffSide, Distributions, NextDivergence, NextToken, PositionDivergence, StateDiff,
@@ -80,12 +80,7 @@ impl States {
             text.truncate(n_positions);
             roots.push(self.root(state));
         }
-        let hunks = diff(&texts[0], &texts[1], tokenizer);
-        let after = hunks.iter().skip_while(|hunk| hunk.kind == HunkKind::Equal);
-        let equal = after.filter(|hunk| hunk.kind == HunkKind::Equal);
-        let pairs = equal.flat_map(|hunk| hunk.a.clone().zip(hunk.b.clone()));
-        // Nothing predicts a first token.
-        let pairs = pairs.filter(|&(a, b)| a > 0 && b > 0).collect();
+        let pairs = equal_after_difference(&texts[0], &texts[1], tokenizer);
         Ok(ToCompare {
             texts,
             roots: [roots[0], roots[1]],

@@ -136,6 +136,21 @@ pub(super) fn diff_groups(a: &Groups, b: &Groups) -> Vec<Hunk> {
     hunks
 }
 
+/// The tokens that both sequences have after the first difference, as indices
+/// in both; before it, what predicts a token is the same. Index 0 is left out:
+/// nothing predicts a first token.
+pub fn equal_after_difference(
+    a: &[u32],
+    b: &[u32],
+    tokenizer: Option<&Tokenizer>,
+) -> Vec<(usize, usize)> {
+    let hunks = diff(a, b, tokenizer);
+    let after = hunks.iter().skip_while(|hunk| hunk.kind == HunkKind::Equal);
+    let equal = after.filter(|hunk| hunk.kind == HunkKind::Equal);
+    let pairs = equal.flat_map(|hunk| hunk.a.clone().zip(hunk.b.clone()));
+    pairs.filter(|&(a, b)| a > 0 && b > 0).collect()
+}
+
 /// Twice the equal tokens over the tokens of both: from 0 (nothing in common)
 /// to 1 (the same, or both empty). The Sørensen-Dice coefficient.
 pub fn similarity(hunks: &[Hunk]) -> f64 {

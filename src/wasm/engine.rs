@@ -1,7 +1,7 @@
 //! A loaded model and its jobs.
 
 use super::states::StateJobs;
-use super::{beam, errors};
+use super::{analysis, beam, errors};
 use crate::engine::packed_file;
 use crate::error::Error;
 use crate::generate::options::{unknown_option, unreadable_option};
@@ -36,6 +36,7 @@ export type EngineEvent =
   | { job: number; type: "logits"; data: Float32Array; shape: [number, number]; tokens: number[] }
   | { job: number; type: "embedding"; data: Float32Array }
   | BeamEvent
+  | AnalysisEvent
   | { job: number; type: "error"; error: Error & { code: string; details: unknown } };
 
 /** Token ids and their places in the text. */
@@ -305,6 +306,8 @@ fn event_object(event: Event) -> Result<JsValue, Error> {
             errors::set(&object, "data", &data.into());
             ("embedding", object)
         }
+        Event::AnalysisProgress(progress) => ("analysisProgress", to_value(&progress)?),
+        Event::Analysed(result) => analysis::analysed_event(result)?,
         Event::Failed(error) => failed(&error),
         Event::Continued(..) | Event::Read(_) | Event::Compared(_) => {
             failed(&Error::Internal("an event of a state".into()))

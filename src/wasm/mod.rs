@@ -5,6 +5,7 @@
 //! work, yielding to its event loop in between. No call waits for another, and
 //! none calls back, so `&mut self` is never held across either.
 
+pub mod analysis;
 pub mod beam;
 pub mod cache;
 pub mod engine;

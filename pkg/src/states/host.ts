@@ -129,6 +129,11 @@ export class StateHost {
     }
   }
 
+  /** Has what is stored of a state's KV cache in memory. */
+  async fetchBlocks(id: string): Promise<void> {
+    await (await this.#open()).shelf.fetchBlocks(id);
+  }
+
   /** What decides the answer to a state's generation, as the engine's JSON. */
   async describe(id: string, options: string): Promise<string> {
     await this.#open();

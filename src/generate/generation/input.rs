@@ -30,7 +30,7 @@ impl Input {
     }
 
     /// The same of any length.
-    pub(super) fn into_tokens(
+    pub(crate) fn into_tokens(
         self,
         model: &dyn Model,
         tokenizer: Option<&Tokenizer>,

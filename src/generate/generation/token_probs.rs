@@ -49,7 +49,7 @@ pub struct TokenLogprobs {
 }
 
 /// A distribution of the next token.
-pub(super) struct Distribution {
+pub(crate) struct Distribution {
     /// What to subtract from a score for its log-probability.
     pub log_sum: f64,
     /// In nats.
@@ -105,7 +105,7 @@ pub(super) fn token_logprobs(
 }
 
 /// The ids of the `count` largest, best first; of equal ones the lower id.
-fn likeliest(logits: &[f32], count: usize) -> Vec<u32> {
+pub(crate) fn likeliest(logits: &[f32], count: usize) -> Vec<u32> {
     if count == 0 {
         return Vec::new();
     }

@@ -6,6 +6,8 @@
 //! (`tests/browser`). A check names the fixtures it needs, because a page has
 //! to fetch them first.
 
+mod analysis_attention;
+mod analysis_tokens;
 mod beam;
 mod engine;
 pub mod fixtures;
@@ -37,6 +39,16 @@ pub const CHECKS: &[Check] = &[
         name: "forward",
         files: forward::FILES,
         run: forward::check,
+    },
+    Check {
+        name: "analysis-attention",
+        files: analysis_attention::FILES,
+        run: analysis_attention::check,
+    },
+    Check {
+        name: "analysis-tokens",
+        files: analysis_tokens::FILES,
+        run: analysis_tokens::check,
     },
     Check {
         name: "kernels",
