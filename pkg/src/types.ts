@@ -18,6 +18,7 @@ import type {
   StateInfo,
 } from "./wasm/cacher_wasm.js";
 
+export type * from "./analysis/inside-types.js";
 export type * from "./analysis/types.js";
 export type * from "./batch/types.js";
 export type * from "./beam/types.js";
