@@ -14,7 +14,7 @@ export interface Scale {
 }
 
 export const shares: Scale = {
-  label: "share",
+  label: "probability",
   from: [0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.75],
   format: (value) => `${Number((value * 100).toPrecision(2))} %`,
 };
@@ -23,7 +23,7 @@ export const shares: Scale = {
 export const surprisals: Scale = {
   label: "surprisal in bits",
   from: [0.5, 1, 2, 4, 6, 9, 12],
-  format: (value) => `${Number(value.toPrecision(2))} bits`,
+  format: (value) => value.toFixed(1),
 };
 
 /** Eight equal steps over what the numbers span. */
