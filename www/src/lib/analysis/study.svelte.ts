@@ -103,6 +103,7 @@ export class Study {
       return { input: open.handle, ids: [...tokens.ids], pieces: cut(text, tokens.offsets) };
     }
     const text = this.from === "page" ? this.#prompt() : this.own;
+    if (text === "") throw Object.assign(new Error("There is no text to analyse"), { code: "invalid-argument" });
     const { ids, offsets } = await engine.tokenize(text);
     return { input: text, ids: [...ids], pieces: cut(text, offsets) };
   }
