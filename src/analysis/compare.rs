@@ -127,7 +127,7 @@ impl Analysis for ComparedTexts {
         let output = bench.model.forward(&mut [rows], Taps::default())?.pop();
         let logits = output.unwrap_or_default().logits;
         self.comparison.accept(&logits, count);
-        if let (true, Some(roots)) = (self.is_finished(), roots) {
+        if let (true, true, Some(roots)) = (self.is_finished(), bench.model.is_exact(), roots) {
             self.comparison.keep_known(bench.blocks, roots);
         }
         Ok(())

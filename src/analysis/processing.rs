@@ -22,14 +22,8 @@ impl Processing {
         prompt_len: usize,
     ) -> Result<Self> {
         let config = setting.model.config();
-        Self::made(setting, options, prompt_len, config.vocab_size).map_err(|error| match error {
-            Error::InvalidOption {
-                option,
-                value,
-                range,
-            } => Error::option(format!("{name}.{option}"), value, range),
-            other => other,
-        })
+        Self::made(setting, options, prompt_len, config.vocab_size)
+            .map_err(|error| within(name, error))
     }
 
     fn made(
@@ -79,6 +73,18 @@ impl Processing {
         let mut scores = logits.to_vec();
         self.0.process(history, &mut scores);
         scores
+    }
+}
+
+/// The error of an option among those called `name`.
+pub(super) fn within(name: &str, error: Error) -> Error {
+    match error {
+        Error::InvalidOption {
+            option,
+            value,
+            range,
+        } => Error::option(format!("{name}.{option}"), value, range),
+        other => other,
     }
 }
 

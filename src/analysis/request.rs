@@ -15,10 +15,12 @@ use super::leave_one_out::{LeaveOneOut, LeaveOneOutRequest};
 use super::lens::{Lens, LensRequest};
 use super::ngrams::{NgramCounts, NgramsRequest};
 use super::perplexity::{Perplexity, PerplexityRequest};
+use super::processing::within;
 use super::tokens::{Tokens, TokensRequest};
 use super::{Analysis, Setting, Subject, exactly};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
+use crate::state::commands::with_seed;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -56,6 +58,9 @@ impl AnalysisRequest {
         let mut options: Map<String, Value> = serde_json::from_str(text)
             .map_err(|error| Error::argument("request", error.to_string()))?;
         let kind = options.remove("kind").unwrap_or_default();
+        if let Some(sampling) = options.get_mut("options") {
+            seeds_as_numbers("options", sampling)?;
+        }
         let options = Value::Object(options);
         // Not serde's tagged enum: it would not say which option is wrong.
         Ok(match kind.as_str() {
@@ -125,6 +130,23 @@ fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
             None => unreadable_option(name, &complaint),
         }
     })
+}
+
+/// Of one set of sampling options, or of a list of them: JavaScript's large
+/// seeds come as strings. They do nothing here, but a state's config has one.
+fn seeds_as_numbers(name: &str, options: &mut Value) -> Result<()> {
+    match options {
+        Value::Array(list) => (0..)
+            .zip(list)
+            .try_for_each(|(index, options): (usize, _)| {
+                seeds_as_numbers(&format!("{name}[{index}]"), options)
+            }),
+        Value::Object(fields) => {
+            *fields = with_seed(std::mem::take(fields)).map_err(|error| within(name, error))?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// From serde's "`name`, expected one of `a`, `b`".

@@ -38,10 +38,24 @@ fn the_option_at_fault_is_named_with_its_path() {
             r#"{"kind":"leaveOneOut","replacement":"zero"}"#,
             "replacement",
         ),
+        (
+            r#"{"kind":"compare","options":[{"seed":"x"},{}]}"#,
+            "options[0].seed",
+        ),
         (r#"{"kind""#, "request"),
     ] {
         assert_eq!(fault(request), name, "{request}");
     }
+}
+
+#[test]
+fn large_seeds_come_as_strings() {
+    let request = r#"{"kind":"distribution","options":{"seed":"18446744073709551615"}}"#;
+    let AnalysisRequest::Distribution(request) = AnalysisRequest::from_json(request).unwrap()
+    else {
+        panic!("another kind")
+    };
+    assert_eq!(request.options.unwrap().seed, Some(u64::MAX));
 }
 
 #[test]

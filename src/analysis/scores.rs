@@ -47,10 +47,13 @@ pub struct Scorer(Softmax);
 impl Scorer {
     /// The softmax of a row. Error: `no-next-token` where it has none.
     pub(super) fn distribution(&mut self, logits: &[f32]) -> Result<Distribution> {
-        let distribution = Distribution::new(logits, &mut self.0);
-        distribution
-            .filter(|distribution| distribution.log_sum.is_finite())
-            .ok_or_else(|| Error::NoNextToken("the model's scores are no numbers".into()))
+        // The softmax leaves NaN out, as it does what is ruled out. A fold without
+        // an early end, so that it is vectorised.
+        if logits.iter().fold(false, |any, logit| any | logit.is_nan()) {
+            return Err(Error::NoNextToken("the model's scores hold NaN".into()));
+        }
+        Distribution::new(logits, &mut self.0)
+            .ok_or_else(|| Error::NoNextToken("every token is ruled out".into()))
     }
 
     /// The log-probability of `token` in nats.

@@ -302,6 +302,24 @@ fn a_job_that_fails_leaves_the_others_alone() {
 }
 
 #[test]
+fn an_analysis_that_fails_ends_alone() {
+    let mut scheduler = scheduler();
+    let mut add = |tokens: Vec<u32>| {
+        let request = AnalysisRequest::from_json(r#"{"kind":"tokens"}"#).unwrap();
+        let input = AnalysisInput::Plain(Input::Tokens(tokens));
+        scheduler.add_analysis(request, vec![input]).unwrap()
+    };
+    let (bad, good) = (add(vec![1, POISON, 2]), add(vec![1, 2]));
+    let text = scheduler
+        .add_generation(Input::Text("A".into()), &greedy(5))
+        .unwrap();
+    let ends = drain(&mut scheduler);
+    assert!(matches!(&ends[&bad].1, Event::Failed(error) if error.code() == "no-next-token"));
+    assert!(matches!(&ends[&good].1, Event::Analysed(_)));
+    assert!(matches!(&ends[&text].1, Event::Done(result) if result.text == "BCDEF"));
+}
+
+#[test]
 fn logits_come_for_the_positions_asked_in_the_order_asked() {
     let mut scheduler = scheduler();
     let tokens: Vec<u32> = (0..2 * PREFILL_CHUNK as u32 + 3).collect();

@@ -199,7 +199,7 @@ export interface NgramAnalysis {
 }
 
 /** What takes the place of a token that is left out: nothing, the end-of-text token, or a space. */
-export type Replacement = "remove" | "eos" | "space";
+export type TokenReplacement = "remove" | "eos" | "space";
 
 export interface CorrelationOptions extends AnalysisOptions {
   range?: TokenRange;
@@ -210,7 +210,7 @@ export interface CorrelationOptions extends AnalysisOptions {
   /** Also leaves each token out, for `influence`: it runs the model once for each. Default: false. */
   influence?: boolean;
   /** What takes its place. Default: `"remove"`. */
-  replacement?: Replacement;
+  replacement?: TokenReplacement;
 }
 
 export interface CorrelationAnalysis {
@@ -233,7 +233,7 @@ export interface LeaveOneOutOptions extends AnalysisOptions {
   /** The token to look at in that place. Default: the text's own. */
   token?: number;
   /** Default: `"remove"`. */
-  replacement?: Replacement;
+  replacement?: TokenReplacement;
 }
 
 export interface LeaveOneOutAnalysis {
