@@ -6,9 +6,9 @@ import type { Bar } from "./plot.ts";
 const owners: readonly { id: Exclude<keyof MemoryByOwner, "wasmBytes">; name: string }[] = [
   { id: "weightBytes", name: "Weights" },
   { id: "kvBytes", name: "KV cache" },
-  { id: "attentionBytes", name: "Captured attention" },
+  { id: "attentionBytes", name: "Attention" },
   { id: "scratchBytes", name: "Scratch" },
-  { id: "otherBytes", name: "Tokenizer, states" },
+  { id: "otherBytes", name: "Other" },
   { id: "staticBytes", name: "Static" },
   { id: "freeBytes", name: "Free" },
 ];
