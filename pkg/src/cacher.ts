@@ -24,6 +24,7 @@ import { States } from "./states/states.js";
 import type {
   CachedGenerationResult,
   CallOptions,
+  EngineInspection,
   GenerateOptions,
   Input,
   LoadOptions,
@@ -128,6 +129,16 @@ export class Cacher {
   /** How much memory the engine holds now. */
   async memory({ signal }: CallOptions = {}): Promise<MemoryInfo> {
     return this.#client.call("memory", null, { signal });
+  }
+
+  /**
+   * All there is to tell of the engine now: memory by owner, every KV block,
+   * hits and evictions, states, the response cache, stored models. Plain JSON.
+   */
+  async inspect({ signal }: CallOptions = {}): Promise<EngineInspection> {
+    const [engine, models] = await Promise.all([this.#client.call("inspect", null, { signal }), Cacher.models.list()]);
+    const { model, runtime, storage } = this;
+    return { time: Date.now(), model, runtime, storage, ...engine, models };
   }
 
   /**

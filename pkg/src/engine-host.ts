@@ -13,8 +13,10 @@ import type { Engine, EngineEvent, Runtime, StartedRuntime } from "./engine.js";
 import { BeamHost } from "./beam/host.js";
 import type { BeamStep } from "./beam/types.js";
 import { type CacheEnvironment, CacheHost } from "./cache/host.js";
+import type { CacheStats } from "./cache/types.js";
 import { abortError, CacherError, isTrap, messageOf, throwIfAborted, toErrorData } from "./errors.js";
 import { yieldToEventLoop } from "./event-loop.js";
+import { type EngineReport, type HostInspection, kvInspection } from "./inspection/inspect.js";
 import { loadModel } from "./loading/load.js";
 import type { Fetch } from "./models/http.js";
 import type { Call, FromHost, LoadRequest, Methods, OpenRequest, RuntimeRequest, ToHost } from "./protocol.js";
@@ -133,6 +135,8 @@ export class EngineHost {
           weightBytes: this.#live().info().weightBytes,
           wasmBytes: (this.#runtime as Runtime).memory.buffer.byteLength,
         });
+      case "inspect":
+        return this.#begin(call, async ({ signal }) => this.#value(call.id, await this.#inspect(signal)));
       case "open":
         return this.#begin(call, ({ signal }) => this.#open(call.id, call.args, signal));
       case "cache":
@@ -256,6 +260,16 @@ export class EngineHost {
     if (event.type !== "analysed") return;
     const { value, arrays } = event;
     this.#value(id, { value, arrays }, arrays.map(({ data }) => data.buffer as ArrayBuffer));
+  }
+
+  async #inspect(signal: AbortSignal): Promise<HostInspection> {
+    this.#live();
+    const [states, cache] = await Promise.all([
+      this.#states?.inspect(),
+      this.#cache?.answer({ name: "stats", args: null }, signal, () => undefined) as Promise<CacheStats> | undefined,
+    ]);
+    const report = JSON.parse(this.#live().inspect!()) as EngineReport;
+    return { memory: report.memory, kv: kvInspection(report, states?.blocks), states: states?.usage ?? null, cache: cache ?? null };
   }
 
   /**

@@ -160,6 +160,8 @@ export interface Engine extends EngineStates {
   addEmbedding(text: string | Uint32Array, parseSpecial: boolean): number;
   /** Begins an analysis; its kind and options in JSON. */
   addAnalysis(request: string, subjects: AnalysisSubject[]): number;
+  /** Memory by owner and the KV cache's blocks, as JSON; see `EngineReport` in inspection/inspect.ts. */
+  inspect?(): string;
   /** A generation then ends with this `finishReason`, `"aborted"` unless said otherwise; any other job is dropped. */
   cancel(job: number, reason?: "callback"): void;
   /** Leaves a job out of the steps to come. */

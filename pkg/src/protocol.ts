@@ -11,6 +11,7 @@ import type { AllowTokens, BeamSearchRequest } from "./beam/messages.js";
 import type { BeamResult, BeamStep } from "./beam/types.js";
 import type { CacheRequestMessage, CacheSettings } from "./cache/requests.js";
 import type { ErrorData } from "./errors.js";
+import type { HostInspection } from "./inspection/inspect.js";
 import type { SourceSpec } from "./models/source.js";
 import type { StateRequest, StateSettings } from "./states/requests.js";
 import type { PromptProgress } from "./streaming/sink.js";
@@ -82,6 +83,7 @@ export interface Methods {
   };
   analyse: { args: AnalysisCall; value: AnalysisAnswer; event: AnalysisProgress };
   memory: { args: null; value: MemoryInfo; event: never };
+  inspect: { args: null; value: HostInspection; event: never };
   states: { args: StateRequest; value: unknown; event: unknown };
   /** Starts without a model, for the cache alone. */
   open: { args: OpenRequest; value: null; event: never };

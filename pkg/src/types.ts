@@ -18,10 +18,12 @@ import type {
   StateInfo,
 } from "./wasm/cacher_wasm.js";
 
+export type * from "./analysis/inside-types.js";
 export type * from "./analysis/types.js";
 export type * from "./batch/types.js";
 export type * from "./beam/types.js";
 export type * from "./cache/types.js";
+export type * from "./inspection/types.js";
 export type * from "./streaming/types.js";
 export type {
   Change,

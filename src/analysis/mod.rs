@@ -12,10 +12,15 @@
 //! before anything runs.
 
 pub mod ablation;
+pub mod attention;
+pub mod attribution;
 pub mod compare;
 pub mod correlation;
 pub mod distribution;
+pub mod heads;
+pub mod kv;
 pub mod leave_one_out;
+pub mod lens;
 pub mod ngrams;
 pub mod perplexity;
 mod processing;
@@ -24,6 +29,7 @@ pub mod reader;
 pub mod request;
 pub mod result;
 pub mod scores;
+pub mod selection;
 pub mod tokens;
 
 pub use range::TokenRange;
@@ -140,5 +146,7 @@ pub fn exactly<const N: usize>(subjects: Vec<Subject>) -> Result<[Subject; N]> {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod planted;
 #[cfg(test)]
 pub(crate) mod testing;

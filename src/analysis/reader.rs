@@ -4,7 +4,7 @@ use super::{Bench, Subject};
 use crate::error::Result;
 use crate::generate::generation::{PREFILL_CHUNK, check_text};
 use crate::model::aligned::AlignedBytes;
-use crate::model::{KvCache, LogitRows, Model, Output, Rows, Taps};
+use crate::model::{Ablation, KvCache, LogitRows, Model, Output, Rows, Taps};
 use std::sync::Arc;
 
 /// A text being run. What comes before the first row that is needed is taken
@@ -54,7 +54,23 @@ impl Reader {
         })
     }
 
-    /// Takes what is known of the text, where that has not been done.
+    /// The same reader without some of the model's heads; no block is shared
+    /// then.
+    pub fn ablated(mut self, ablation: Option<Arc<Ablation>>) -> Self {
+        if ablation.is_some() {
+            self.subject.root = None;
+        }
+        self.kv.ablate(ablation);
+        self
+    }
+
+    /// Changes the first position whose row is needed, before it has begun.
+    pub fn set_needed(&mut self, needed: usize) {
+        self.needed = needed.min(self.subject.tokens.len());
+    }
+
+    /// Takes the blocks that are known, unless that has been done; from then on
+    /// [`position`](Self::position) counts them.
     pub fn begin(&mut self, bench: &mut Bench) {
         if std::mem::replace(&mut self.begun, true) {
             return;
@@ -104,6 +120,11 @@ impl Reader {
 
     pub fn tokens(&self) -> &[u32] {
         &self.subject.tokens
+    }
+
+    /// Keys and values of what has been run or was known.
+    pub fn kv(&self) -> &KvCache {
+        &self.kv
     }
 
     /// The KV cache's blocks, to begin another text as this one does.

@@ -1,14 +1,23 @@
 //! Which analysis, and with what options: how JavaScript asks for one.
 
+use super::attention::flow::{Flow, FlowRequest};
+use super::attention::rollout::{Rollout, RolloutRequest};
+use super::attention::segments::{SegmentAttention, SegmentsRequest};
+use super::attention::{AttentionMaps, AttentionRequest};
+use super::attribution::{Attribution, AttributionRequest};
 use super::compare::{self, CompareRequest};
 use super::correlation::{Correlation, CorrelationRequest};
 use super::distribution::{DistributionRequest, NextDistribution};
+use super::heads::importance::{Importance, ImportanceRequest};
+use super::heads::{Heads, HeadsRequest};
+use super::kv::{KvInspection, KvRequest};
 use super::leave_one_out::{LeaveOneOut, LeaveOneOutRequest};
+use super::lens::{Lens, LensRequest};
 use super::ngrams::{NgramCounts, NgramsRequest};
 use super::perplexity::{Perplexity, PerplexityRequest};
 use super::processing::within;
 use super::tokens::{Tokens, TokensRequest};
-use super::{Analysis, Setting, Subject};
+use super::{Analysis, Setting, Subject, exactly};
 use crate::error::{Error, Result};
 use crate::generate::options::unreadable_option;
 use crate::state::commands::with_seed;
@@ -26,11 +35,20 @@ pub enum AnalysisRequest {
     Correlation(CorrelationRequest),
     LeaveOneOut(LeaveOneOutRequest),
     Compare(Box<CompareRequest>),
+    Attention(AttentionRequest),
+    Rollout(RolloutRequest),
+    Flow(FlowRequest),
+    Segments(SegmentsRequest),
+    Heads(HeadsRequest),
+    Importance(ImportanceRequest),
+    Lens(LensRequest),
+    Attribution(AttributionRequest),
+    Kv(KvRequest),
 }
 
 /// What `kind` may be.
-const KINDS: &str =
-    "one of tokens, distribution, perplexity, ngrams, correlation, leaveOneOut, compare";
+const KINDS: &str = "one of tokens, distribution, perplexity, ngrams, correlation, leaveOneOut, compare, \
+     attention, rollout, flow, segments, heads, importance, lens, attribution, kv";
 
 impl AnalysisRequest {
     /// Reads a request. Unknown options are refused, as everywhere.
@@ -53,6 +71,15 @@ impl AnalysisRequest {
             Some("correlation") => Self::Correlation(read(options)?),
             Some("leaveOneOut") => Self::LeaveOneOut(read(options)?),
             Some("compare") => Self::Compare(read(options)?),
+            Some("attention") => Self::Attention(read(options)?),
+            Some("rollout") => Self::Rollout(read(options)?),
+            Some("flow") => Self::Flow(read(options)?),
+            Some("segments") => Self::Segments(read(options)?),
+            Some("heads") => Self::Heads(read(options)?),
+            Some("importance") => Self::Importance(read(options)?),
+            Some("lens") => Self::Lens(read(options)?),
+            Some("attribution") => Self::Attribution(read(options)?),
+            Some("kv") => Self::Kv(read(options)?),
             _ => return Err(Error::option("kind", kind, KINDS)),
         })
     }
@@ -62,6 +89,7 @@ impl AnalysisRequest {
     /// Errors: `invalid-option`, `invalid-argument`, `context-overflow`,
     /// `invalid-token`, `no-tokenizer`, `out-of-memory`.
     pub fn begin(self, setting: &Setting, subjects: Vec<Subject>) -> Result<Box<dyn Analysis>> {
+        let one = |subjects| exactly::<1>(subjects).map(|[subject]| subject);
         Ok(match self {
             Self::Tokens(request) => Box::new(Tokens::new(request, setting, subjects)?),
             Self::Distribution(request) => {
@@ -72,6 +100,23 @@ impl AnalysisRequest {
             Self::Correlation(request) => Box::new(Correlation::new(request, setting, subjects)?),
             Self::LeaveOneOut(request) => Box::new(LeaveOneOut::new(request, setting, subjects)?),
             Self::Compare(request) => compare::begin(*request, setting, subjects)?,
+            Self::Attention(request) => {
+                Box::new(AttentionMaps::new(request, setting, one(subjects)?)?)
+            }
+            Self::Rollout(request) => Box::new(Rollout::new(request, setting, one(subjects)?)?),
+            Self::Flow(request) => Box::new(Flow::new(request, setting, one(subjects)?)?),
+            Self::Segments(request) => {
+                Box::new(SegmentAttention::new(request, setting, one(subjects)?)?)
+            }
+            Self::Heads(request) => Box::new(Heads::new(request, setting, one(subjects)?)?),
+            Self::Importance(request) => {
+                Box::new(Importance::new(request, setting, one(subjects)?)?)
+            }
+            Self::Lens(request) => Box::new(Lens::new(request, setting, one(subjects)?)?),
+            Self::Attribution(request) => {
+                Box::new(Attribution::new(request, setting, one(subjects)?)?)
+            }
+            Self::Kv(request) => Box::new(KvInspection::new(request, setting, one(subjects)?)?),
         })
     }
 }

@@ -5,15 +5,17 @@
 use super::governor::Governor;
 use super::kernels::linear::{Arithmetic, RelaxedDot, relaxed_dot};
 use super::kernels::quantize::BLOCK;
-use super::matrix::Encoding;
+use super::matrix::{Encoding, Matrix};
 use super::packed::{Packed, Place};
 use super::pass::{Pass, Row, Sequence, padded};
 use super::shared::Shared;
+use super::taps::{NOTHING_TAPPED, TapBuffers};
 use super::threads::{POOL, Pool, Thread};
 use crate::error::{Error, Result};
-use crate::model::forward::check_batch;
+use crate::model::forward::{check_batch, check_hidden_states, check_weight_rows};
 use crate::model::{Config, KvFormat, Model, Output, Rows, Taps};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Milliseconds from any fixed point.
 pub type Clock = fn() -> f64;
@@ -140,6 +142,30 @@ impl Engine {
         }
     }
 
+    /// A pass over `buffers`, so far without rows and taps.
+    fn pass<'a>(
+        &'a self,
+        buffers: &'a mut Buffers,
+        asked: &'a [usize],
+        logits: &'a mut Vec<f32>,
+    ) -> Pass<'a> {
+        Pass {
+            engine: self,
+            rows: &[],
+            sequences: &[],
+            x: Shared::new(&mut buffers.x),
+            wide: Shared::new(&mut buffers.wide),
+            context: Shared::new(&mut buffers.context),
+            sums: Shared::new(&mut buffers.sums),
+            codes: Shared::new(&mut buffers.codes),
+            scales: Shared::new(&mut buffers.scales),
+            neg_sums: Shared::new(&mut buffers.neg_sums),
+            tapped: &NOTHING_TAPPED,
+            asked,
+            logits: Shared::new(logits),
+        }
+    }
+
     pub(super) fn arithmetic(&self, encoding: Encoding) -> Arithmetic {
         if let Some(arithmetic) = self.arithmetic {
             return arithmetic;
@@ -205,18 +231,12 @@ impl Model for Engine {
                 token,
                 position: start + index,
             }));
-            let positions = start + count;
-            let attentions = if taps.attentions {
-                vec![vec![0.0; config.n_head * count * positions]; config.n_layer]
-            } else {
-                Vec::new()
-            };
             sequences.push(Sequence {
                 blocks: part.kv.blocks_to_write(),
                 block_bytes: part.kv.block_bytes(),
                 rows: count,
-                positions,
-                attentions,
+                positions: start + count,
+                ablation: part.kv.ablation(),
             });
         }
 
@@ -226,81 +246,111 @@ impl Model for Engine {
         let mut buffers = self.buffers.borrow_mut();
         buffers.grow(m.max(asked.len()), d, widest);
         let stride = padded(config.vocab_size);
-        let mut logits = Vec::new();
-        logits
-            .try_reserve_exact(asked.len() * stride)
-            .map_err(|_| Error::OutOfMemory {
-                needed: (asked.len() * stride * size_of::<f32>()) as u64,
-                purpose: "for the logits".into(),
-            })?;
-        logits.resize(asked.len() * stride, 0.0f32);
-        let taps_count = if taps.hidden_states {
-            config.n_layer + 2
-        } else {
-            0
+        let mut logits = logits_buffer(asked.len() * stride)?;
+        let mut tapped = TapBuffers::new(taps, config, &sequences, m);
+        let pass = Pass {
+            rows: &rows,
+            sequences: &sequences,
+            tapped: &tapped.shared(taps),
+            ..self.pass(&mut buffers, &asked, &mut logits)
         };
-        let mut hidden = vec![vec![0.0; m * config.n_embd]; taps_count];
-        {
-            let hidden: Vec<Shared<f32>> = hidden.iter_mut().map(|h| Shared::new(h)).collect();
-            let mut attentions: Vec<Vec<Vec<f32>>> = sequences
-                .iter_mut()
-                .map(|sequence| std::mem::take(&mut sequence.attentions))
-                .collect();
-            let shared: Vec<Vec<Shared<f32>>> = attentions
-                .iter_mut()
-                .map(|layers| layers.iter_mut().map(|layer| Shared::new(layer)).collect())
-                .collect();
-            let Buffers {
-                x,
-                wide,
-                context,
-                sums,
-                codes,
-                scales,
-                neg_sums,
-            } = &mut *buffers;
-            let pass = Pass {
-                engine: self,
-                rows: &rows,
-                sequences: &sequences,
-                x: Shared::new(x),
-                wide: Shared::new(wide),
-                context: Shared::new(context),
-                sums: Shared::new(sums),
-                codes: Shared::new(codes),
-                scales: Shared::new(scales),
-                neg_sums: Shared::new(neg_sums),
-                hidden_states: &hidden,
-                attentions: if taps.attentions { &shared } else { &[] },
-                asked: &asked,
-                logits: Shared::new(&mut logits),
-            };
-            self.run(m, &pass);
-            for (sequence, attentions) in sequences.iter_mut().zip(attentions) {
-                sequence.attentions = attentions;
-            }
-        }
+        self.run(m, &pass);
 
         let mut outputs = Vec::with_capacity(batch.len());
         let (mut row, mut asked_rows) = (0, 0);
-        for (part, sequence) in batch.iter_mut().zip(sequences) {
+        let mut attentions = std::mem::take(&mut tapped.attentions).into_iter();
+        for part in batch.iter_mut() {
             let count = part.tokens.len();
             part.kv.commit(count);
             let wanted = part.logits.indices(count).len();
-            let numbers = config.n_embd;
+            let numbers = row * config.n_embd..(row + count) * config.n_embd;
             outputs.push(Output {
                 logits: take_logits(&mut logits, asked_rows, wanted, asked.len(), config, stride),
-                hidden_states: hidden
-                    .iter()
-                    .map(|h| h[row * numbers..(row + count) * numbers].to_vec())
-                    .collect(),
-                attentions: sequence.attentions,
+                ..tapped.output(numbers, attentions.next())
             });
             row += count;
             asked_rows += wanted;
         }
         Ok(outputs)
     }
+
+    fn unembed(&self, hidden_states: &[f32]) -> Result<Vec<f32>> {
+        let config = self.config();
+        let m = check_hidden_states(config, hidden_states)?;
+        if m == 0 {
+            return Ok(Vec::new());
+        }
+        let d = padded(config.n_embd);
+        let mut buffers = self.buffers.borrow_mut();
+        buffers.grow(m, d, d);
+        for (x, row) in buffers
+            .x
+            .chunks_exact_mut(d)
+            .zip(hidden_states.chunks_exact(config.n_embd))
+        {
+            x[..config.n_embd].copy_from_slice(row);
+        }
+        let row = Row {
+            sequence: 0,
+            token: 0,
+            position: 0,
+        };
+        let asked: Vec<usize> = (0..m).collect();
+        let stride = padded(config.vocab_size);
+        let mut logits = logits_buffer(m * stride)?;
+        let pass = Pass {
+            rows: &vec![row; m],
+            ..self.pass(&mut buffers, &asked, &mut logits)
+        };
+        self.pool.run(&|thread: &Thread| pass.run_head(thread));
+        Ok(take_logits(&mut logits, 0, m, m, config, stride))
+    }
+
+    fn weight_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let width = check_weight_rows(self.config(), name, &rows)?;
+        let place = self.packed.place(name)?;
+        if let Place::Floats { .. } = place {
+            let rows = rows.flat_map(|row| &self.packed.floats(place, row)[..width]);
+            return Ok(rows.copied().collect());
+        }
+        let matrix = self.packed.matrix(place);
+        Ok(if name == "wte.weight" {
+            decoded(&matrix, rows).flatten().collect()
+        } else {
+            // Packed as `[out, in]`.
+            let mut inputs = vec![0.0; rows.len() * width];
+            for (out, numbers) in decoded(&matrix, 0..width).enumerate() {
+                let numbers = &numbers[rows.clone()];
+                for (row, &number) in inputs.chunks_exact_mut(width).zip(numbers) {
+                    row[out] = number;
+                }
+            }
+            inputs
+        })
+    }
+}
+
+/// Rows of a packed matrix, as they are computed with.
+fn decoded<'a>(matrix: &'a Matrix<'_>, rows: Range<usize>) -> impl Iterator<Item = Vec<f32>> + 'a {
+    rows.map(|row| {
+        let mut numbers = vec![0.0; matrix.blocks() * BLOCK];
+        matrix.decode_row(row, &mut numbers);
+        numbers.truncate(matrix.columns);
+        numbers
+    })
+}
+
+/// Room for so many logits. Error: `out-of-memory`.
+fn logits_buffer(count: usize) -> Result<Vec<f32>> {
+    let mut logits = Vec::new();
+    logits
+        .try_reserve_exact(count)
+        .map_err(|_| Error::OutOfMemory {
+            needed: (count * size_of::<f32>()) as u64,
+            purpose: "for the logits".into(),
+        })?;
+    logits.resize(count, 0.0f32);
+    Ok(logits)
 }
 
 /// The logits of `count` rows from `first` on, without the padding; the buffer

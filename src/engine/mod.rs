@@ -16,6 +16,7 @@ pub mod packed;
 pub mod packed_file;
 mod pass;
 pub mod shared;
+mod taps;
 pub mod threads;
 
 pub use forward::Engine;

@@ -12,10 +12,11 @@ use super::kernels::norm::layer_norm;
 use super::kernels::quantize::BLOCK;
 use super::matrix::GROUP;
 use super::shared::Shared;
+use super::taps::Tapped;
 use super::threads::Thread;
-use crate::model::Config;
 use crate::model::kv::BLOCK_TOKENS;
 use crate::model::kv_head::{HeadLayout, Kind};
+use crate::model::{Ablation, Config};
 
 /// One row of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -27,19 +28,19 @@ pub(super) struct Row {
 }
 
 /// What a sequence brings to a pass.
-pub(super) struct Sequence {
+pub(super) struct Sequence<'a> {
     pub(super) blocks: Vec<*mut u8>,
     pub(super) block_bytes: usize,
     pub(super) rows: usize,
     pub(super) positions: usize,
-    pub(super) attentions: Vec<Vec<f32>>,
+    pub(super) ablation: Option<&'a Ablation>,
 }
 
 /// A pass, as every thread sees it.
 pub(super) struct Pass<'a> {
     pub(super) engine: &'a Engine,
     pub(super) rows: &'a [Row],
-    pub(super) sequences: &'a [Sequence],
+    pub(super) sequences: &'a [Sequence<'a>],
     /// `[m, d]`, the residual stream.
     pub(super) x: Shared<'a, f32>,
     /// `[m, 3 d]` or `[m, n_inner]`
@@ -51,10 +52,7 @@ pub(super) struct Pass<'a> {
     pub(super) codes: Shared<'a, i8>,
     pub(super) scales: Shared<'a, f32>,
     pub(super) neg_sums: Shared<'a, i32>,
-    /// `[n_layer + 2]` of `[m, d]`, or empty.
-    pub(super) hidden_states: &'a [Shared<'a, f32>],
-    /// `[sequences][n_layer]` of `[n_head, rows, positions]`, or empty.
-    pub(super) attentions: &'a [Vec<Shared<'a, f32>>],
+    pub(super) tapped: &'a Tapped<'a>,
     /// Rows that want logits.
     pub(super) asked: &'a [usize],
     /// `[asked, vocab_size]`
@@ -100,6 +98,19 @@ impl Pass<'_> {
 
     /// This thread's part of the pass.
     pub(super) fn run(&self, thread: &Thread) {
+        self.with_worker(thread, |worker| worker.run());
+    }
+
+    /// This thread's part of its end alone: the logits of what stands in `x`.
+    pub(super) fn run_head(&self, thread: &Thread) {
+        self.with_worker(thread, |worker| {
+            let mut row_buffer = vec![0.0; padded(self.config().n_embd)];
+            worker.normalise(self.engine.ln_f, Some(self.asked), &mut row_buffer);
+            worker.head();
+        });
+    }
+
+    fn with_worker(&self, thread: &Thread, run: impl FnOnce(&Worker)) {
         let mut own = Own::default();
         let alone = self.rows.len() <= FEW_ROWS && self.asked.len() <= FEW_ROWS;
         if alone {
@@ -129,7 +140,7 @@ impl Pass<'_> {
             },
             alone,
         };
-        worker.run();
+        run(&worker);
     }
 }
 
@@ -172,8 +183,10 @@ impl Worker<'_> {
             self.attend(index, &mut scratch);
             thread.barrier();
             self.quantize(pass.context, d);
+            let additions = pass.tapped.additions(index);
+            let [attended, thought] = additions.map_or([None; 2], |taps| taps.map(Some));
             self.project(layer.attn_c_proj, self.pass.sums, d, |row, from, sums| {
-                self.add_to_residual(row, from, sums);
+                self.add_to_residual(row, from, sums, attended);
             });
             thread.barrier();
 
@@ -182,7 +195,7 @@ impl Worker<'_> {
             thread.barrier();
             self.quantize(pass.wide, inner);
             self.project(layer.mlp_c_proj, self.pass.sums, d, |row, from, sums| {
-                self.add_to_residual(row, from, sums);
+                self.add_to_residual(row, from, sums, thought);
             });
             thread.barrier();
             self.tap(index + 1, None);
@@ -294,8 +307,17 @@ impl Worker<'_> {
         }
     }
 
-    /// x += sums, columns from `from` on.
-    fn add_to_residual(&self, row: usize, from: usize, sums: &[f32]) {
+    /// x += sums, columns from `from` on; the sums go to `tap` too.
+    fn add_to_residual(&self, row: usize, from: usize, sums: &[f32], tap: Option<Shared<f32>>) {
+        if let Some(tap) = tap {
+            let n_embd = self.config().n_embd;
+            let to = (from + sums.len()).min(n_embd);
+            if from < to {
+                // SAFETY: the columns of the thread that calls.
+                let tap = unsafe { tap.slice_mut(row * n_embd + from..row * n_embd + to) };
+                tap.copy_from_slice(&sums[..to - from]);
+            }
+        }
         let at = row * padded(self.config().n_embd) + from;
         // SAFETY: the columns of the thread that calls.
         let x = unsafe { self.pass.x.slice_mut(at..at + sums.len()) };
@@ -340,8 +362,11 @@ impl Worker<'_> {
                 }
             }
         }
+        let tapped = self.pass.tapped;
+        let context_tap = tapped.context(layer);
         let mut first = 0;
         for (index, sequence) in self.pass.sequences.iter().enumerate() {
+            let attention_tap = tapped.attention(index, layer);
             // One row alone reads the cache once through with all heads; a
             // prompt stays with one head, whose scores fit the nearest cache.
             let heads_at_once = if sequence.rows < attention::TILE {
@@ -372,10 +397,18 @@ impl Worker<'_> {
                         // SAFETY: this head's columns.
                         let out = unsafe { self.pass.context.slice_mut(at..at + head_dim) };
                         out.copy_from_slice(numbers);
-                        if let Some(layers) = self.pass.attentions.get(index) {
+                        if let Some(ablation) = sequence.ablation {
+                            ablation.apply(layer, head, out);
+                        }
+                        if let Some(tap) = context_tap {
+                            let at = (first + row + r) * n_embd + head * head_dim;
+                            // SAFETY: this head's columns.
+                            unsafe { tap.slice_mut(at..at + head_dim) }.copy_from_slice(out);
+                        }
+                        if let Some(tap) = attention_tap {
                             let at = (head * sequence.rows + row + r) * sequence.positions;
                             // SAFETY: this head's probabilities.
-                            let tap = unsafe { layers[layer].slice_mut(at..at + weights.len()) };
+                            let tap = unsafe { tap.slice_mut(at..at + weights.len()) };
                             for (tap, weight) in tap.iter_mut().zip(weights) {
                                 *tap = weight / total;
                             }
@@ -408,7 +441,7 @@ impl Worker<'_> {
 
     /// Copies the residual stream out, where it was asked for.
     fn tap(&self, index: usize, norm: Option<Norm>) {
-        let Some(tap) = self.pass.hidden_states.get(index) else {
+        let Some(tap) = self.pass.tapped.hidden_states.get(index) else {
             return;
         };
         let n_embd = self.config().n_embd;

@@ -42,10 +42,11 @@ pub struct Request {
 
 /// Options that say how to compute and not what, or are told otherwise: the
 /// prompt's reading by its tokens, the seed by the random numbers' state.
-const LEFT_OUT: [&str; 4] = [
+const LEFT_OUT: [&str; 5] = [
     "seed",
     "parseSpecial",
     "cachePrompt",
+    "captureAttention",
     "promptLookupNumTokens",
 ];
 /// Options of sampling, which a greedy generation does not do.

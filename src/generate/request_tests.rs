@@ -1,4 +1,5 @@
 use super::*;
+use crate::generate::options::{CaptureAttention, HeadAblation};
 use crate::generate::scheduler::tests::{EOS, greedy, scheduler};
 
 fn origin() -> Origin {
@@ -42,6 +43,12 @@ fn what_decides_the_answer_is_in_it() {
     assert!(changes(&base, |o| o.seed = Some(u64::MAX)));
     assert!(changes(&base, |o| o.stop = vec!["B".into()]));
     assert!(changes(&base, |o| o.eos_token_ids = Some(vec![])));
+    let head = HeadAblation {
+        layer: 0,
+        head: 0,
+        mean: None,
+    };
+    assert!(changes(&base, |o| o.ablate_heads = vec![head.clone()]));
     let stopped = GenerateOptions {
         stop: vec!["B".into()],
         ..seeded()
@@ -71,6 +78,9 @@ fn what_means_the_same_is_the_same() {
     let base = seeded();
     assert!(!changes(&base, |o| o.cache_prompt = false));
     assert!(!changes(&base, |o| o.prompt_lookup_num_tokens = 8));
+    assert!(!changes(&base, |o| {
+        o.capture_attention = Some(CaptureAttention::default());
+    }));
     assert!(!changes(&base, |o| o.include_stop = true));
     assert!(!changes(&base, |o| o.eos_token_ids = Some(vec![EOS, EOS])));
     // Text without special tokens reads the same either way.

@@ -23,7 +23,7 @@ use crate::analysis::{
     Analysis, AnalysisInput, AnalysisProgress, AnalysisRequest, AnalysisResult, Bench, Setting,
 };
 use crate::error::{Error, Result};
-use crate::model::{BlockName, BlockTable, Model, Output, Rows, Taps};
+use crate::model::{BlockName, BlockTable, Layers, Model, Output, Rows, Taps};
 use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -383,6 +383,7 @@ impl Scheduler {
         let mut taps = Taps::default();
         for (&id, job) in self.jobs.iter_mut().filter(|(_, job)| job.is_due()) {
             taps.hidden_states |= matches!(job.work, Work::Embedding(_));
+            taps.attentions = taps.attentions.union(job.work.captured_layers());
             let before = batch.len();
             job.work.rows(&mut batch);
             ids.push((id, batch.len() - before));
@@ -400,10 +401,11 @@ impl Scheduler {
             Ok(outputs) => {
                 let mut outputs = outputs.into_iter().zip(counts);
                 for (id, rows) in ids {
-                    let own = outputs.by_ref().take(rows).collect();
+                    let own: Vec<_> = outputs.by_ref().take(rows).collect();
                     let Some(job) = self.jobs.get_mut(&id) else {
                         continue;
                     };
+                    job.capture(&own, taps, &mut self.blocks);
                     if let Some(progress) = job.work.prompt_progress() {
                         self.prompt_progress.push((id, progress));
                         if progress.done == progress.total {
@@ -517,6 +519,16 @@ impl Job {
         }
     }
 
+    /// Keeps the attention that a generation captures.
+    fn capture(&mut self, own: &[(Output, usize)], taps: Taps, blocks: &mut BlockTable) {
+        if let (Work::Generation(job) | Work::Continuation(job), Some([root, _])) =
+            (&mut self.work, self.roots)
+            && let [(output, count), ..] = own
+        {
+            job.capture(output, *count, taps.attentions, root, blocks.captured());
+        }
+    }
+
     fn keep_known(&self, blocks: &mut BlockTable) {
         let Some(roots) = self.roots else { return };
         match &self.work {
@@ -532,6 +544,14 @@ impl Job {
 }
 
 impl Work {
+    /// The layers whose attention it captures.
+    fn captured_layers(&self) -> Layers {
+        match self {
+            Self::Generation(job) | Self::Continuation(job) => job.captured_layers(),
+            _ => Layers::NONE,
+        }
+    }
+
     /// Puts what it wants run into the batch: the rows of one sequence or of
     /// several.
     fn rows<'b>(&'b mut self, batch: &mut Vec<Rows<'b>>) {

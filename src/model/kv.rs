@@ -7,9 +7,9 @@
 //! its clones write into one another's memory (`append` uses `slice_set`,
 //! which modifies shared storage in place).
 
-use super::Config;
 use super::aligned::AlignedBytes;
 use super::kv_head::{HeadLayout, Kind};
+use super::{Ablation, BlockName, Config};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub struct KvCache {
     len: usize,
     /// `blocks[i]` holds positions `32 * i ..`
     blocks: Vec<Arc<AlignedBytes>>,
+    /// The heads that its sequence does without.
+    ablation: Option<Arc<Ablation>>,
 }
 
 impl KvCache {
@@ -53,7 +55,27 @@ impl KvCache {
             n_positions: config.n_positions,
             len: 0,
             blocks: Vec::new(),
+            ablation: None,
         }
+    }
+
+    /// Takes heads out of the model for this sequence; with what it holds so
+    /// far, this is another sequence, so it is forgotten.
+    pub fn ablate(&mut self, ablation: Option<Arc<Ablation>>) {
+        self.truncate(0);
+        self.ablation = ablation;
+    }
+
+    /// What the chain of its blocks begins with, where it would begin with `root`
+    /// in a sequence that does without no head.
+    pub fn root(&self, root: BlockName) -> BlockName {
+        let ablation = self.ablation.as_ref();
+        ablation.map_or(root, |ablation| ablation.root(root))
+    }
+
+    /// The heads that its sequence does without.
+    pub fn ablation(&self) -> Option<&Ablation> {
+        self.ablation.as_deref()
     }
 
     /// Takes the first `len` positions from `blocks`, in place of all it has.

@@ -5,7 +5,9 @@
 //! [`reference::Reference`] implements it in Candle operations, in f32. It is
 //! what `dtype: "f32"` runs and what a faster engine is checked against.
 
+pub mod ablation;
 pub mod aligned;
+pub mod captured;
 pub mod config;
 mod convert;
 pub mod dtype;
@@ -21,14 +23,17 @@ pub mod prefix;
 pub mod reference;
 mod safetensors;
 pub mod sink;
+pub mod taps;
 pub mod weights;
 
+pub use ablation::{Ablation, Replacement};
 pub use config::Config;
 pub use dtype::Dtype;
-pub use forward::{LogitRows, Model, Output, Rows, Taps};
+pub use forward::{LogitRows, Model, Output, Rows};
 pub use gguf::TokenizerLists;
 pub use kv::{KvCache, KvFormat};
 pub use loader::{Loaded, LoadedWeights, Loader};
 pub use prefix::{BlockName, BlockTable};
 pub use reference::Reference;
+pub use taps::{Layers, Taps};
 pub use weights::Weights;

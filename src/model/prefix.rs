@@ -16,7 +16,12 @@
 //! What has not been asked for longest is dropped first, ends before
 //! beginnings, until all fits the budget. Pinned blocks stay.
 
+mod listing;
+
+pub use listing::{BlockInfo, BlockReport, DropReason, Dropped, DroppedBlock};
+
 use super::aligned::AlignedBytes;
+use super::captured::CapturedAttention;
 use super::kv::{BLOCK_TOKENS, KvCache};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -144,6 +149,7 @@ struct Entry {
     tokens: Box<[u32]>,
     block: Arc<AlignedBytes>,
     used: u64,
+    hits: u64,
 }
 
 /// Blocks in memory, by name.
@@ -158,6 +164,8 @@ pub struct BlockTable {
     order: BTreeSet<(u64, Reverse<u32>, BlockName)>,
     pinned: HashSet<BlockName>,
     metrics: PrefixMetrics,
+    dropped: Dropped,
+    captured: CapturedAttention,
 }
 
 impl BlockTable {
@@ -172,18 +180,24 @@ impl BlockTable {
             order: BTreeSet::new(),
             pinned: HashSet::new(),
             metrics: PrefixMetrics::default(),
+            dropped: Dropped::default(),
+            captured: CapturedAttention::default(),
         }
     }
 
-    /// Lets `kv`, which is empty, begin with as many of `tokens` as are known.
+    /// Lets `kv`, which is empty, begin with as many of `tokens` as are known: of
+    /// blocks that were made without the same heads, if it does without any.
     pub fn fill(&mut self, root: BlockName, tokens: &[u32], kv: &mut KvCache) {
         self.clock += 1;
-        let mut at = root;
+        let mut at = kv.root(root);
         let mut blocks = Vec::new();
         let mut len = 0;
         while let Some((name, common)) = self.longest(at, &tokens[len..]) {
             self.touch(name);
-            blocks.extend(self.entries.get(&name).map(|entry| entry.block.clone()));
+            blocks.extend(self.entries.get_mut(&name).map(|entry| {
+                entry.hits += 1;
+                entry.block.clone()
+            }));
             len += common;
             at = name;
             if common < BLOCK_TOKENS {
@@ -218,7 +232,7 @@ impl BlockTable {
     /// Keeps the blocks of `kv`, which holds the first of `tokens`.
     pub fn keep(&mut self, root: BlockName, tokens: &[u32], kv: &KvCache) {
         self.clock += 1;
-        let mut parent = root;
+        let mut parent = kv.root(root);
         let chunks = tokens[..kv.len()].chunks(BLOCK_TOKENS);
         for (depth, (tokens, block)) in chunks.zip(kv.blocks()).enumerate() {
             let name = parent.child(tokens);
@@ -264,7 +278,7 @@ impl BlockTable {
             .collect();
         siblings.push(name);
         for name in shorter {
-            self.remove(name);
+            self.remove(name, DropReason::Extended);
         }
         self.bytes += block.len();
         let depth = depth as u32;
@@ -275,6 +289,7 @@ impl BlockTable {
             tokens: tokens.into(),
             block,
             used: self.clock,
+            hits: 0,
         };
         self.entries.insert(name, entry);
     }
@@ -287,10 +302,11 @@ impl BlockTable {
         }
     }
 
-    fn remove(&mut self, name: BlockName) {
+    fn remove(&mut self, name: BlockName, reason: DropReason) {
         let Some(entry) = self.entries.remove(&name) else {
             return;
         };
+        self.dropped.add(name, &entry, self.clock, reason);
         self.bytes -= entry.block.len();
         self.order.remove(&(entry.used, Reverse(entry.depth), name));
         if let Some(siblings) = self.children.get_mut(&entry.parent) {
@@ -318,7 +334,7 @@ impl BlockTable {
         }
         self.metrics.evictions += dropped.len() as u64;
         for name in dropped {
-            self.remove(name);
+            self.remove(name, DropReason::Budget);
         }
     }
 
@@ -336,7 +352,12 @@ impl BlockTable {
 
     /// Forgets a block.
     pub fn forget(&mut self, name: BlockName) {
-        self.remove(name);
+        self.remove(name, DropReason::Forgotten);
+    }
+
+    /// Attention that was captured, by its text.
+    pub fn captured(&mut self) -> &mut CapturedAttention {
+        &mut self.captured
     }
 
     pub fn metrics(&self) -> PrefixMetrics {

@@ -183,3 +183,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_block_is_listed_with_its_use_and_where_it_went() {
+    let mut table = BlockTable::new(1 << 20);
+    let mut kv = empty();
+    run(&mut kv, &text(40)).unwrap();
+    table.keep(root(), &text(40), &kv);
+    let mut begun = empty();
+    table.fill(root(), &text(40), &mut begun);
+    let list = table.list();
+    assert_eq!(list.len(), 2);
+    let full = list.iter().find(|block| block.depth == 0).unwrap();
+    assert_eq!((full.tokens.len(), full.hits, full.parent), (32, 1, root()));
+    // The two caches above.
+    assert_eq!(full.references, 2);
+    assert!(!full.pinned);
+    table.set_pinned([full.name].into());
+    assert!(table.list().iter().any(|block| block.pinned));
+
+    run(&mut kv, &text(50)).unwrap();
+    table.keep(root(), &text(50), &kv);
+    assert_eq!(table.dropped().extended, 1);
+    assert_eq!(table.dropped().last[0].reason, DropReason::Extended);
+    assert_eq!(table.dropped().last[0].tokens, 8);
+    table.forget(full.name);
+    assert_eq!(table.dropped().forgotten, 1);
+    let report = serde_json::to_value(table.report()).unwrap();
+    assert_eq!(report["metrics"]["hits"], 40);
+    assert_eq!(report["blocks"].as_array().unwrap().len(), 1);
+    assert_eq!(report["dropped"]["last"][1]["reason"], "forgotten");
+    assert_eq!(report["captured"]["rows"], 0);
+}
+
+#[test]
+fn what_the_budget_drops_is_told_with_its_reason() {
+    let mut kv = empty();
+    run(&mut kv, &text(96)).unwrap();
+    let mut table = BlockTable::new(2 * kv.block_bytes());
+    table.keep(root(), &text(96), &kv);
+    assert_eq!(table.dropped().budget, 1);
+    assert_eq!(table.dropped().last[0].depth, 2);
+    assert_eq!(table.metrics().evictions, 1);
+}

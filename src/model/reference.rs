@@ -8,11 +8,12 @@
 //! products: Candle's products may round differently with another number of
 //! rows, and a text must not depend on what else is running.
 
-use super::forward::{Model, Output, Rows, Taps, check_batch};
-use super::{Config, KvCache, KvFormat, Weights};
-use crate::error::Result;
+use super::forward::{Model, Output, Rows, check_batch, check_hidden_states, check_weight_rows};
+use super::{Config, KvCache, KvFormat, Taps, Weights};
+use crate::error::{Error, Result};
 use candle_core::{D, Device, Tensor};
 use candle_nn::ops::{layer_norm, softmax_last_dim};
+use std::ops::Range;
 
 /// The reference implementation of [`Model`].
 pub struct Reference {
@@ -88,14 +89,23 @@ impl Reference {
         for (layer, block) in self.blocks.iter().enumerate() {
             let normed = block.ln_1.forward(&x)?;
             let (context, attention) = self.attend(layer, block, &normed, rows.kv)?;
-            x = (x + block.attn_c_proj.forward(&context)?)?;
+            let attended = block.attn_c_proj.forward(&context)?;
+            x = (x + &attended)?;
 
             let normed = block.ln_2.forward(&x)?;
             let inner = block.c_fc.forward(&normed)?.gelu()?; // [n, n_inner]
-            x = (x + block.mlp_c_proj.forward(&inner)?)?;
+            let thought = block.mlp_c_proj.forward(&inner)?;
+            x = (x + &thought)?;
 
-            if taps.attentions {
+            if taps.attentions.contains(layer) {
                 output.attentions.push(values(&attention)?);
+            }
+            if taps.contexts.contains(layer) {
+                output.contexts.push(values(&context)?);
+            }
+            if taps.additions.contains(layer) {
+                output.attention_additions.push(values(&attended)?);
+                output.mlp_additions.push(values(&thought)?);
             }
             if taps.hidden_states {
                 output.hidden_states.push(values(&x)?);
@@ -112,11 +122,39 @@ impl Reference {
                 let indices = Tensor::from_vec(indices, asked.len(), &Device::Cpu)?;
                 x = x.index_select(&indices, 0)?;
             }
-            let logits = self.ln_f.forward(&x)?.matmul(&self.wte.t()?)?;
-            output.logits = values(&logits)?;
+            output.logits = values(&self.head(&x)?)?;
         }
         rows.kv.commit(n);
         Ok(output)
+    }
+
+    /// `[n, d]` to logits.
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.ln_f.forward(x)?.matmul(&self.wte.t()?)?)
+    }
+
+    fn weight<'a>(&'a self, name: &str) -> Option<&'a Tensor> {
+        let (part, kind) = name.rsplit_once('.')?;
+        let norm = |norm: &'a LayerNorm| pick(kind, &norm.weight, &norm.bias);
+        let linear = |linear: &'a Linear| pick(kind, &linear.weight, &linear.bias);
+        let Some((layer, part)) = part.strip_prefix("h.").and_then(|x| x.split_once('.')) else {
+            return match part {
+                "wte" => Some(&self.wte),
+                "wpe" => Some(&self.wpe),
+                "ln_f" => norm(&self.ln_f),
+                _ => None,
+            };
+        };
+        let block = self.blocks.get(layer.parse::<usize>().ok()?)?;
+        match part {
+            "ln_1" => norm(&block.ln_1),
+            "attn.c_attn" => linear(&block.c_attn),
+            "attn.c_proj" => linear(&block.attn_c_proj),
+            "ln_2" => norm(&block.ln_2),
+            "mlp.c_fc" => linear(&block.c_fc),
+            "mlp.c_proj" => linear(&block.mlp_c_proj),
+            _ => None,
+        }
     }
 
     /// Causal self-attention of `x` `[n, d]` over the cache and itself.
@@ -154,7 +192,18 @@ impl Reference {
         }
         let attention = softmax_last_dim(&scores)?;
         let context = attention.matmul(&cached_values)?; // [n_head, n, head_dim]
-        Ok((context.transpose(0, 1)?.reshape((n, d))?, attention))
+        let context = context.transpose(0, 1)?.reshape((n, d))?;
+        let Some(ablation) = kv.ablation() else {
+            return Ok((context, attention));
+        };
+        let mut numbers = values(&context)?;
+        for row in numbers.chunks_exact_mut(d) {
+            for (head, numbers) in row.chunks_exact_mut(head_dim).enumerate() {
+                ablation.apply(layer, head, numbers);
+            }
+        }
+        let context = Tensor::from_vec(numbers, (n, d), &Device::Cpu)?;
+        Ok((context, attention))
     }
 }
 
@@ -174,6 +223,30 @@ impl Model for Reference {
 
     fn kv_format(&self) -> KvFormat {
         KvFormat::F32
+    }
+
+    fn unembed(&self, hidden_states: &[f32]) -> Result<Vec<f32>> {
+        let rows = check_hidden_states(&self.config, hidden_states)?;
+        if rows == 0 {
+            return Ok(Vec::new());
+        }
+        let shape = (rows, self.config.n_embd);
+        values(&self.head(&Tensor::from_slice(hidden_states, shape, &Device::Cpu)?)?)
+    }
+
+    fn weight_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        check_weight_rows(&self.config, name, &rows)?;
+        let weight = self
+            .weight(name)
+            .ok_or_else(|| Error::Internal(format!("{name} is not held")))?;
+        if weight.rank() == 1 {
+            return Ok(if rows.is_empty() {
+                Vec::new()
+            } else {
+                values(weight)?
+            });
+        }
+        values(&weight.narrow(0, rows.start, rows.len())?)
     }
 
     fn forward(&self, batch: &mut [Rows], taps: Taps) -> Result<Vec<Output>> {
@@ -215,6 +288,14 @@ struct LayerNorm {
 impl LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(layer_norm(x, &self.weight, &self.bias, self.epsilon)?)
+    }
+}
+
+fn pick<'a>(kind: &str, weight: &'a Tensor, bias: &'a Tensor) -> Option<&'a Tensor> {
+    match kind {
+        "weight" => Some(weight),
+        "bias" => Some(bias),
+        _ => None,
     }
 }
 

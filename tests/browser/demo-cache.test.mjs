@@ -260,11 +260,14 @@ test("the panel of the cache is accessible in every view and fits every width", 
     async Entries(panel) {
       await panel.getByTestId("entries").waitFor();
       await panel.getByRole("button", { name: "Clear all…" }).click();
+      await panel.getByLabel("Delete by").selectOption("model");
     },
     async Settings(panel) {
       await panel.getByLabel("Answer prompts that mean the same").check();
       for (const summary of await panel.locator("summary").all()) await summary.click();
       await panel.getByLabel("Server", { exact: true }).selectOption("webdis");
+      await panel.getByLabel("Pinned tags").fill("a tag that is far too long ".repeat(4));
+      await panel.getByLabel("Pinned tags").blur();
     },
   };
   for (const [name, reach] of Object.entries(views)) {

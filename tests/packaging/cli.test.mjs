@@ -164,7 +164,7 @@ describe("run", () => {
   test("an option that the engine refuses is wrong usage", async () => {
     const { code, stderr } = await cacher([...RUN, "--top-p", "2"]);
     assert.equal(code, 2);
-    assert.match(stderr, /^cacher: topP.* \(invalid-argument\)\n$/);
+    assert.match(stderr, /^cacher: topP.* \(invalid-option\)\n$/);
   });
 });
 

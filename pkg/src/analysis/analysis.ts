@@ -8,6 +8,7 @@ import { CacherError } from "../errors.js";
 import { optionsToJson } from "../states/json.js";
 import { State } from "../states/state.js";
 import { requireFunction } from "../streaming/options.js";
+import type * as inside from "./inside-types.js";
 import type { AnalysisSubject } from "./messages.js";
 import type * as types from "./types.js";
 
@@ -56,6 +57,54 @@ export class Analysis {
   compare(input: types.AnalysisInput, options: types.CompareTextsOptions | types.CompareSettingsOptions): Promise<unknown> {
     const { with: other, ...others } = (options ?? {}) as types.CompareTextsOptions;
     return this.#ask("compare", others, input, other);
+  }
+
+  /** What each position looks at, in any layers and heads: whole maps, or the weights that reach a threshold. */
+  attention(input: types.AnalysisInput, options?: inside.DenseAttentionOptions): Promise<inside.DenseAttention>;
+  attention(input: types.AnalysisInput, options: inside.SparseAttentionOptions): Promise<inside.SparseAttention>;
+  attention(input: types.AnalysisInput, options: inside.AttentionOptions): Promise<inside.DenseAttention | inside.SparseAttention>;
+  attention(input: types.AnalysisInput, options: inside.AttentionOptions = {}): Promise<never> {
+    return this.#ask("attention", options, input);
+  }
+
+  /** How much of each token reaches a position through the attention of all layers. */
+  rollout(input: types.AnalysisInput, options: inside.RolloutOptions = {}): Promise<inside.RolloutAnalysis> {
+    return this.#ask("rollout", options, input);
+  }
+
+  /** The same as a maximum flow, which the thinnest edge of a path bounds; of up to 64 tokens. */
+  flow(input: types.AnalysisInput, options: inside.FlowOptions = {}): Promise<inside.FlowAnalysis> {
+    return this.#ask("flow", options, input);
+  }
+
+  /** Attention between parts of a text: from an answer to its prompt, or between the parents of a merge. */
+  segments(input: types.AnalysisInput, options: inside.SegmentsOptions): Promise<inside.SegmentsAnalysis> {
+    return this.#ask("segments", options, input);
+  }
+
+  /** Where each head looks, and which kind of head it is. */
+  heads(input: types.AnalysisInput, options: inside.HeadsOptions = {}): Promise<inside.HeadsAnalysis> {
+    return this.#ask("heads", options, input);
+  }
+
+  /** How much less likely the text is without each head. It runs the model once for each. */
+  importance(input: types.AnalysisInput, options: inside.ImportanceOptions = {}): Promise<inside.ImportanceAnalysis> {
+    return this.#ask("importance", options, input);
+  }
+
+  /** What the model would say if it stopped after each layer. */
+  lens(input: types.AnalysisInput, options: inside.LensOptions = {}): Promise<inside.LensAnalysis> {
+    return this.#ask("lens", options, input);
+  }
+
+  /** How much each layer and head adds to a token's logit. */
+  attribution(input: types.AnalysisInput, options: inside.AttributionOptions = {}): Promise<inside.AttributionAnalysis> {
+    return this.#ask("attribution", options, input);
+  }
+
+  /** What is in the KV cache of a text. */
+  kv(input: types.AnalysisInput, options: inside.KvOptions = {}): Promise<inside.KvAnalysis> {
+    return this.#ask("kv", options, input);
   }
 
   async #ask<Result>(kind: string, options: types.AnalysisOptions, ...inputs: (types.AnalysisInput | undefined)[]): Promise<Result> {

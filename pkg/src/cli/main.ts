@@ -16,6 +16,9 @@ const WRONG_USAGE = 2;
 /** As shells have it: 128 and the signal's number. */
 const INTERRUPTED = 130;
 
+/** What the command line is to blame for: its form, or an option's value that the engine refuses. */
+const USAGE_CODES: readonly string[] = ["invalid-argument", "invalid-option"];
+
 export async function main(argv: readonly string[], api: Api, io: Io): Promise<number> {
   try {
     const code = await dispatch(argv, api, io);
@@ -27,7 +30,7 @@ export async function main(argv: readonly string[], api: Api, io: Io): Promise<n
     // Before it is known whether the command line is right.
     const asJson = argv.includes("--json");
     io.err(asJson ? json({ error: { code, message } }) : `cacher: ${printable(message)} (${code})\n`);
-    return code === "invalid-argument" ? WRONG_USAGE : FAILED;
+    return USAGE_CODES.includes(code) ? WRONG_USAGE : FAILED;
   }
 }
 

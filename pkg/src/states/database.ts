@@ -47,6 +47,8 @@ export interface StateDatabase {
   readRevisions(ids: readonly string[]): Promise<StoredRecord[]>;
   readDrafts(ids: readonly string[]): Promise<StoredRecord[]>;
   readBlocks(names: readonly string[]): Promise<StoredBlock[]>;
+  /** Bytes of every stored block, by name. */
+  readBlockSizes(): Promise<Map<string, number>>;
   /** The names of all stored blocks. */
   readBlockNames(): Promise<string[]>;
   /** Durable once done; refused, it has changed nothing. The bytes may change as soon as this returns. */
@@ -116,6 +118,14 @@ class IndexedDbStates implements StateDatabase {
   async readBlockNames(): Promise<string[]> {
     const names = await this.#connection.run(["sizes"], "readonly", (transaction) => done(transaction.objectStore("sizes").getAllKeys()));
     return names.filter((name) => typeof name === "string");
+  }
+
+  async readBlockSizes(): Promise<Map<string, number>> {
+    return this.#connection.run(["sizes"], "readonly", async (transaction) => {
+      const sizes = transaction.objectStore("sizes");
+      const [names, bytes] = await Promise.all([done(sizes.getAllKeys()), done<number[]>(sizes.getAll())]);
+      return new Map(names.map((name, index) => [String(name), bytes[index] ?? 0]));
+    });
   }
 
   async readBlocks(names: readonly string[]): Promise<StoredBlock[]> {

@@ -9,7 +9,7 @@ import type { BeamHost } from "../beam/host.js";
 import type { BeamStep } from "../beam/types.js";
 import type { Engine, EngineEvent, EngineModule } from "../engine.js";
 import { CacherError, messageOf, throwIfAborted, toCacherError } from "../errors.js";
-import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent } from "../types.js";
+import type { CleanUpPolicy, GenerationChunk, StateDiff, StateInfo, StatesEvent, StatesUsage } from "../types.js";
 import { StateChannel } from "./channel.js";
 import { CleanUpClock } from "./clean-up.js";
 import { write, writeKept } from "./continuing.js";
@@ -115,7 +115,7 @@ export class StateHost {
       case "import":
         return this.#import(opened, args, signal, onEvent as (progress: { loaded: number; total: number }) => void);
       case "usage":
-        return readUsage(JSON.parse(this.#command({ command: "usage" })) as EngineUsage, opened.database, opened.reason);
+        return this.#usage(opened);
       case "cleanUp":
         return this.#cleanUpNow(opened, args.policy ?? this.#clock.policy ?? {}, signal);
       case "setCleanUp":
@@ -127,6 +127,18 @@ export class StateHost {
       case "watch":
         return this.#watch(signal, onEvent as (event: StatesEvent) => void);
     }
+  }
+
+  /** What states take, and the bytes of each stored KV block; nothing where no state has been used: to look opens nothing. */
+  async inspect(): Promise<{ usage: StatesUsage; blocks: Map<string, number> | undefined } | undefined> {
+    const opened = await this.#opened;
+    if (opened === undefined) return undefined;
+    const [usage, blocks] = await Promise.all([this.#usage(opened), opened.database?.readBlockSizes()]);
+    return { usage, blocks };
+  }
+
+  #usage({ database, reason }: Opened): Promise<StatesUsage> {
+    return readUsage(JSON.parse(this.#command({ command: "usage" })) as EngineUsage, database, reason);
   }
 
   /** Has what is stored of a state's KV cache in memory. */

@@ -112,6 +112,8 @@ impl BeamSearch {
             max_length: prompt.len().saturating_add(generation.max_tokens),
             tokenizer: tokenizer.as_deref(),
         };
+        let mut kv = model.new_kv();
+        kv.ablate(generation.ablation(config)?);
         let mut processors = processors(options, generation, context, &picks)?;
         if let Some(constraint) = &ends.constraint {
             let processor = constraint.processor(prompt.len());
@@ -132,7 +134,7 @@ impl BeamSearch {
                 picks,
                 rng,
             ),
-            caches: vec![model.new_kv()],
+            caches: vec![kv],
             ended: BTreeMap::new(),
             prompt,
             cached: 0,

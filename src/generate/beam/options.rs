@@ -214,6 +214,7 @@ impl BeamOptions {
             ("stopAboveEntropy", o.stop_above_entropy.is_some()),
             ("stopOnLoop", o.stop_on_loop.is_some()),
             ("logprobs", o.logprobs.is_some()),
+            ("captureAttention", o.capture_attention.is_some()),
         ] {
             within(name, "set", !is_set, "left out with beams")?;
         }

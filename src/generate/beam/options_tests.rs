@@ -1,7 +1,7 @@
 //! Options of beams: what is refused, and by which name.
 
 use super::*;
-use crate::generate::options::{LoopOptions, MirostatOptions, StopAt};
+use crate::generate::options::{CaptureAttention, LoopOptions, MirostatOptions, StopAt};
 
 type Change = fn(&mut BeamOptions, &mut GenerateOptions);
 
@@ -13,7 +13,7 @@ fn defaults_are_valid() {
 
 #[test]
 fn what_may_not_be_is_refused_by_name() {
-    let cases: [(&str, Change); 22] = [
+    let cases: [(&str, Change); 23] = [
         ("numBeams", |b, _| b.num_beams = 0),
         ("numBeams", |b, _| b.num_beams = MAX_BEAMS + 1),
         ("numReturnSequences", |b, _| b.num_return_sequences = 0),
@@ -49,6 +49,9 @@ fn what_may_not_be_is_refused_by_name() {
             o.stop_on_loop = Some(LoopOptions::default())
         }),
         ("logprobs", |_, o| o.logprobs = Some(2)),
+        ("captureAttention", |_, o| {
+            o.capture_attention = Some(CaptureAttention::default());
+        }),
         ("contextPolicy", |_, o| {
             o.context_policy = ContextPolicy::TruncateStart
         }),

@@ -58,9 +58,11 @@ impl Guide {
             Some(TokenSequence::Ids(ids)) => Input::Tokens(ids.clone()),
             None => Input::Tokens(prompt[prompt.len() - 1..].to_vec()),
         };
+        let mut kv = model.new_kv();
+        kv.ablate(options.ablation(model.config())?);
         let mut guide = Self {
             scale: options.guidance_scale,
-            kv: model.new_kv(),
+            kv,
             context: prompt_tokens(negative, model, tokenizer, options)?,
             window: Window::new(options, model.config().n_positions)?,
             with_prompt: None,

@@ -4,6 +4,7 @@
 //! runs the model itself, so any number of them can share a forward pass.
 
 mod boundary;
+mod capture;
 mod guidance;
 mod input;
 mod looping;
@@ -31,10 +32,12 @@ use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
 use super::stop::StopMatcher;
 use crate::error::{Error, Result};
+use crate::model::captured::CapturedAttention;
 use crate::model::forward::check_tokens;
-use crate::model::{BlockName, BlockTable, KvCache, LogitRows, Model, Rows};
+use crate::model::{BlockName, BlockTable, KvCache, Layers, LogitRows, Model, Output, Rows};
 use crate::tokenizer::{TextStream, Tokenizer};
 use boundary::Boundary;
+use capture::Capture;
 use guidance::Guide;
 use looping::loop_length;
 use std::rc::Rc;
@@ -80,6 +83,7 @@ pub struct Generation {
     n_positions: usize,
     vocab_size: usize,
     guide: Option<Guide>,
+    capture: Option<Capture>,
     lookup: Option<Lookup>,
     /// The last token and a draft, where one is being checked.
     checking: Vec<u32>,
@@ -124,6 +128,9 @@ impl Generation {
             return Err(Error::NoTokenizer);
         }
         let guide = Guide::new(model, tokenizer.as_deref(), &prompt, options)?;
+        let capture = Capture::new(config, options.capture_attention.as_ref(), guide.is_some())?;
+        let mut kv = model.new_kv();
+        kv.ablate(options.ablation(config)?);
         let lookup = (options.prompt_lookup_num_tokens > 0)
             .then(|| Lookup::new(options.prompt_lookup_num_tokens));
         if lookup.is_some() && !model.is_exact() {
@@ -162,7 +169,7 @@ impl Generation {
             .filter(|_| !options.is_greedy())
             .map(|mirostat| Mirostat::new(mirostat.tau, mirostat.eta));
         let mut generation = Self {
-            kv: model.new_kv(),
+            kv,
             cached: 0,
             prefilled: None,
             prompt_len: prompt.len(),
@@ -174,6 +181,7 @@ impl Generation {
             n_positions: config.n_positions,
             vocab_size: config.vocab_size,
             guide,
+            capture,
             lookup,
             checking: Vec::new(),
             eos_token_ids,
@@ -221,6 +229,35 @@ impl Generation {
         blocks.keep(root, &self.context, &self.kv);
     }
 
+    /// The layers whose attention it captures.
+    pub fn captured_layers(&self) -> Layers {
+        let capture = self.capture.as_ref();
+        capture.map_or(Layers::NONE, Capture::layers)
+    }
+
+    /// Takes the attention of the rows last asked for, `count` of them run,
+    /// before they are accepted; `tapped` are the layers it is there of.
+    pub fn capture(
+        &mut self,
+        output: &Output,
+        count: usize,
+        tapped: Layers,
+        root: BlockName,
+        captured: &mut CapturedAttention,
+    ) {
+        let Some(capture) = &mut self.capture else {
+            return;
+        };
+        let start = self.kv.len() - count;
+        let tokens = if self.checking.is_empty() {
+            &self.context[start..start + count]
+        } else {
+            &self.checking[..]
+        };
+        let (before, root) = (&self.context[..start], self.kv.root(root));
+        capture.take(before, tokens, output, tapped, root, captured);
+    }
+
     /// True where nothing is left to run.
     pub fn is_finished(&self) -> bool {
         self.finish.is_some()
@@ -231,6 +268,9 @@ impl Generation {
         let to_come = self.options.max_tokens - self.made();
         if let Some(range) = self.window.to_drop(self.context.len(), to_come)? {
             self.kv.truncate(range.start);
+            if let Some(capture) = &mut self.capture {
+                capture.forget_from(range.start);
+            }
             self.dropped += range.len();
             self.newly_dropped += range.len();
             self.context.drain(range);
@@ -682,3 +722,6 @@ impl Generation {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod inspection_tests;

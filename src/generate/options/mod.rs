@@ -14,7 +14,10 @@ pub use ranges::*;
 pub use values::*;
 
 use super::constraint::ConstraintSpec;
+use crate::error::Result;
+use crate::model::{Ablation, Config, Replacement};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Options of one generation. Every field has a default.
 ///
@@ -206,6 +209,14 @@ pub struct GenerateOptions {
     /// alike. The output stays the same. With dtype `f32` only a state's own
     /// text is taken so. Default: true.
     pub cache_prompt: bool,
+    /// Heads that are taken out of the model for this text, to see what they do.
+    /// Its KV blocks are then shared with no text that has them. Default: none.
+    pub ablate_heads: Vec<HeadAblation>,
+    /// Keep the attention of every row that is run, so that a later analysis of
+    /// this text takes it as it was: up to 32 MiB of all texts together, after
+    /// which the oldest are dropped. Not with guidance, nor without
+    /// `cachePrompt`; with dtype `f32` only of a state's own text. Default: off.
+    pub capture_attention: Option<CaptureAttention>,
 }
 
 impl Default for GenerateOptions {
@@ -259,6 +270,8 @@ impl Default for GenerateOptions {
             keep_prefix_tokens: 0,
             prompt_lookup_num_tokens: 0,
             cache_prompt: true,
+            ablate_heads: Vec::new(),
+            capture_attention: None,
         }
     }
 }
@@ -270,6 +283,16 @@ impl GenerateOptions {
             Ok(serde_json::Value::Object(fields)) => fields.into_iter().map(|(k, _)| k).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The heads that are taken out. Error: `invalid-option`.
+    pub fn ablation(&self, config: &Config) -> Result<Option<Arc<Ablation>>> {
+        let heads = self.ablate_heads.iter().map(|heads| {
+            let mean = heads.mean.clone();
+            let replacement = mean.map_or(Replacement::Zero, Replacement::Mean);
+            (heads.layer, heads.head, replacement)
+        });
+        Ok(Ablation::new(config, heads)?.map(Arc::new))
     }
 
     /// True where the most probable token is taken and no chance is involved.

@@ -35,6 +35,12 @@ impl GenerateOptions {
             self.prompt_lookup_num_tokens <= MAX_DRAFT_TOKENS,
             "from 0 to 32",
         )?;
+        within(
+            "captureAttention",
+            &"set",
+            self.capture_attention.is_none() || self.cache_prompt,
+            "left out without cachePrompt, by which texts share what is known of them",
+        )?;
         let logprobs = self.logprobs.unwrap_or(0);
         within(
             "logprobs",

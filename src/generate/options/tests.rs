@@ -273,7 +273,9 @@ fn every_kind_of_value_survives_json() {
             "adaptiveTopP":{"min":0.5,"max":0.95},"mirostat":{"tau":3},
             "badWords":["cat",[5,6]],"sequenceBias":[["dog",-1.5]],"logitBias":{"3":false},
             "exponentialDecayLengthPenalty":[5,1.25],"negativePrompt":[1,2],
-            "stopAt":"sentence","stopOnLoop":{},"contextPolicy":"keep-prefix","logprobs":3}"#,
+            "stopAt":"sentence","stopOnLoop":{},"contextPolicy":"keep-prefix","logprobs":3,
+            "ablateHeads":[{"layer":1,"head":2},{"layer":1,"head":3,"mean":[0.5]}],
+            "captureAttention":{"layers":[0]}}"#,
     )
     .unwrap();
     assert_eq!(

@@ -265,6 +265,32 @@ impl Default for MirostatOptions {
     }
 }
 
+/// A head that is taken out: its output is replaced before `c_proj`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct HeadAblation {
+    pub layer: usize,
+    pub head: usize,
+    /// What replaces it, one number for each dimension of a head. Default: zero.
+    #[serde(default)]
+    #[cfg_attr(target_arch = "wasm32", tsify(optional, type = "number[]"))]
+    pub mean: Option<Vec<f32>>,
+}
+
+/// Whose attention is captured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct CaptureAttention {
+    /// Default: all.
+    #[cfg_attr(target_arch = "wasm32", tsify(optional, type = "number[]"))]
+    pub layers: Option<Vec<usize>>,
+    /// Default: all.
+    #[cfg_attr(target_arch = "wasm32", tsify(optional, type = "number[]"))]
+    pub heads: Option<Vec<usize>>,
+}
+
 /// What counts as a loop: the text ends in one run of tokens, of at most
 /// `maxPeriod`, that stands there `repeats` times.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

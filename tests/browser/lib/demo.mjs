@@ -171,6 +171,21 @@ export class Demo {
     return this.cache.getByRole("tabpanel");
   }
 
+  /** Begins to compute the answers to `prompts` ahead. */
+  async beginWarming(prompts, concurrency = 1) {
+    const panel = await this.cacheView("Warm");
+    await panel.getByLabel("Prompts").fill(prompts.join("\n"));
+    await panel.getByLabel("Concurrency").fill(String(concurrency));
+    await panel.getByRole("button", { name: "Warm the cache" }).click();
+  }
+
+  /** Computes them to the end; what the panel says then. */
+  async warm(prompts, concurrency) {
+    await this.beginWarming(prompts, concurrency);
+    await this.until("ready", "error");
+    return this.cache.getByTestId("warm-outcome").textContent();
+  }
+
   /** The rows of the table of entries, once there are so many entries in all. */
   async cacheRows(total) {
     const panel = await this.cacheView("Entries");

@@ -109,7 +109,7 @@ fn cosines(states: &[f32], width: usize) -> Vec<f32> {
         .collect()
 }
 
-fn narrow(result: &AnalysisResult, name: &str) -> Result<Vec<f32>, String> {
+pub fn narrow(result: &AnalysisResult, name: &str) -> Result<Vec<f32>, String> {
     match result.array(name).map(|array| &array.data) {
         Some(ArrayData::F32(data)) => Ok(data.clone()),
         Some(ArrayData::F64(data)) => Ok(data.iter().map(|&x| x as f32).collect()),
@@ -118,7 +118,7 @@ fn narrow(result: &AnalysisResult, name: &str) -> Result<Vec<f32>, String> {
 }
 
 /// Runs an analysis to its end.
-fn analyse(
+pub fn analyse(
     scheduler: &mut Scheduler,
     request: &str,
     tokens: &[u32],

@@ -4,7 +4,7 @@
 use crate::fixtures::{Array, Fixtures};
 use crate::report::Report;
 use cacher_wasm::model::{
-    Config, Dtype, KvCache, Loaded, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
+    Config, Dtype, KvCache, Layers, Loaded, Loader, LogitRows, Model, Output, Reference, Rows, Taps,
 };
 use serde::Deserialize;
 
@@ -98,7 +98,8 @@ struct Worst {
 fn run(model: &Reference, case: &Case, worst: &mut Worst) -> Result<(), String> {
     let taps = Taps {
         hidden_states: true,
-        attentions: true,
+        attentions: Layers::ALL,
+        ..Taps::default()
     };
     let (output, kv) = pass(model, &case.input_ids, &[case.input_ids.len()], taps)?;
     let vocab_size = model.config().vocab_size;

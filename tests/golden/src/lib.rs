@@ -6,6 +6,7 @@
 //! (`tests/browser`). A check names the fixtures it needs, because a page has
 //! to fetch them first.
 
+mod analysis_attention;
 mod analysis_tokens;
 mod beam;
 mod engine;
@@ -38,6 +39,11 @@ pub const CHECKS: &[Check] = &[
         name: "forward",
         files: forward::FILES,
         run: forward::check,
+    },
+    Check {
+        name: "analysis-attention",
+        files: analysis_attention::FILES,
+        run: analysis_attention::check,
     },
     Check {
         name: "analysis-tokens",

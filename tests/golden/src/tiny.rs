@@ -5,7 +5,7 @@ use crate::fixtures::Fixtures;
 use crate::forward::log_softmax;
 use crate::report::Report;
 use cacher_wasm::generate::{Event, GenerateOptions, Input, Scheduler};
-use cacher_wasm::model::{Dtype, Loader, LogitRows, Model, Output, Reference, Rows, Taps};
+use cacher_wasm::model::{Dtype, Layers, Loader, LogitRows, Model, Output, Reference, Rows, Taps};
 use cacher_wasm::tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -138,7 +138,7 @@ fn pass(model: &dyn Model, tokens: &[u32]) -> Result<Output, String> {
         logits: LogitRows::All,
     };
     let taps = Taps {
-        attentions: true,
+        attentions: Layers::ALL,
         ..Taps::default()
     };
     let mut outputs = model

@@ -37,6 +37,11 @@ fn the_forward_pass_agrees_with_transformers() {
 }
 
 #[test]
+fn analyses_of_attention_and_layers_are_those_of_transformers() {
+    run("analysis-attention");
+}
+
+#[test]
 fn analyses_of_tokens_are_those_of_transformers() {
     run("analysis-tokens");
 }

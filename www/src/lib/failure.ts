@@ -52,6 +52,9 @@ const stateAdvice: Advice = {
 /** And when it is about kept answers. */
 const cacheAdvice: Advice = {
   ...advice,
+  "http-error": "The server refused: see its token and access in Settings.",
+  "network-error": "Check the connection and the server’s address in Settings.",
+  "not-cached": "It lies on the server alone, or is gone.",
   "not-found": "It was deleted or has expired.",
   "storage-full": "Delete models, states or answers that you no longer need.",
 };

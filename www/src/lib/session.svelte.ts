@@ -26,8 +26,8 @@ import type { OpenState } from "./states/open-state.svelte.ts";
 import { StateLibrary } from "./states/state-library.svelte.ts";
 import { describeEnd, formatRate } from "./words.ts";
 
-/** What the model is at work on: a text, samples, beams, the measurement. */
-export type Work = "generating" | "sampling" | "searching" | "measuring";
+/** What the model is at work on: a text, samples, beams, answers ahead of time, the measurement. */
+export type Work = "generating" | "sampling" | "searching" | "warming" | "measuring";
 export type Phase = "idle" | "loading" | "ready" | "error" | Work;
 
 /** What can be held up while it runs. */
@@ -265,7 +265,7 @@ export class Session {
     this.endToken = this.#engine.model.eosTokenId;
     this.speed.loaded(this.#engine, settings.model);
     this.#cacheSetup = JSON.stringify(setup);
-    await this.answers.attach(this.#engine.cache, tuning);
+    await this.answers.attach(this.#engine.cache, tuning, this.#engine.model.sha256);
     await this.states.attach(this.#engine.states);
     this.notStored = settings.model === FILES_CHOICE ? "" : (this.#engine.storage.reason ?? "");
     return this.#engine;

@@ -1,7 +1,7 @@
 //! The walk over blocks of weights that both SIMD forms of the product share.
 //!
-//! One row alone walks two groups at once, each a stream of its own for the
-//! hardware's prefetching; more rows take one group at a time, so that its
+//! One row alone walks several groups at once where memory is its limit, each a
+//! stream of its own for the hardware's prefetching; more rows take one group at a time, so that its
 //! weights are read from memory once and stay in the nearest cache while all
 //! rows meet them.
 
@@ -19,14 +19,28 @@ const QUADS: usize = 2 * HALF;
 /// A dot product of sixteen weights (four rows, four `k`) with four
 /// activations.
 pub trait Dot {
-    /// Four activations, ready to be multiplied.
-    type X: Copy;
+    /// An activation as it is multiplied: what many rows are brought to first,
+    /// once for all weights that they meet.
+    type Code: Copy;
+    /// Sixteen weights, ready to be multiplied.
+    type Weights: Copy;
     /// Unfinished sums of four rows.
     type Sums: Copy;
-    /// The four activations at `from`, an i8 each.
-    unsafe fn x(from: *const i8) -> Self::X;
+    /// Registers that the sums of a row vector take.
+    const SUMS_REGISTERS: usize;
+    /// Puts the activations at `codes` into `room`, where they have to be
+    /// brought to another form.
+    unsafe fn codes(codes: *const i8, count: usize, room: &mut Room) -> *const Self::Code;
+    /// Four activations, for every row vector once.
+    unsafe fn splat(from: *const Self::Code) -> v128;
+    /// The same of activations as they stand.
+    unsafe fn splat_narrow(from: *const i8) -> v128;
+    /// The sixteen weights at `from`, a byte each.
+    unsafe fn load(from: *const u8) -> Self::Weights;
+    /// Sixteen weights that are in a register already.
+    fn take(weights: v128) -> Self::Weights;
     fn zero() -> Self::Sums;
-    fn add(x: Self::X, weights: v128, sums: Self::Sums) -> Self::Sums;
+    fn add(x: v128, weights: Self::Weights, sums: Self::Sums) -> Self::Sums;
     /// The four rows' sums plus `start`.
     fn finish(sums: Self::Sums, start: v128) -> v128;
 }
@@ -44,6 +58,16 @@ pub trait Codes {
     unsafe fn low(vector: *const u8, quad: usize) -> v128;
     /// The quad half a block after it.
     unsafe fn high(vector: *const u8, quad: usize) -> v128;
+    /// [`low`](Self::low) as `D` multiplies it.
+    #[inline(always)]
+    unsafe fn low_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        D::take(unsafe { Self::low(vector, quad) })
+    }
+    /// [`high`](Self::high) as `D` multiplies it.
+    #[inline(always)]
+    unsafe fn high_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        D::take(unsafe { Self::high(vector, quad) })
+    }
 }
 
 /// Bytes as they are.
@@ -63,6 +87,14 @@ impl<const OFFSET: bool> Codes for Bytes<OFFSET> {
     #[inline(always)]
     unsafe fn high(vector: *const u8, quad: usize) -> v128 {
         unsafe { load(vector.add((HALF + quad) * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn low_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        unsafe { D::load(vector.add(quad * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn high_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        unsafe { D::load(vector.add((HALF + quad) * 16)) }
     }
 }
 
@@ -104,6 +136,14 @@ impl<C: Codes> Codes for Unpacked<C> {
     #[inline(always)]
     unsafe fn high(vector: *const u8, quad: usize) -> v128 {
         unsafe { load(vector.add((HALF + quad) * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn low_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        unsafe { D::load(vector.add(quad * 16)) }
+    }
+    #[inline(always)]
+    unsafe fn high_weights<D: Dot>(vector: *const u8, quad: usize) -> D::Weights {
+        unsafe { D::load(vector.add((HALF + quad) * 16)) }
     }
 }
 
@@ -165,8 +205,8 @@ unsafe fn start<C: Codes>(neg_sum: *const i32) -> v128 {
     i32x4_mul(neg_sum, i32x4_splat(C::ZERO_POINT))
 }
 
-/// One row alone walks `STREAMS` groups at once, a memory stream each; more
-/// rows take a group at a time.
+/// One row alone walks `STREAMS` groups at once; more rows take a group at a
+/// time.
 pub unsafe fn run<D: Dot, C: Codes, const STREAMS: usize>(job: &Job) {
     unsafe {
         let groups = job.groups.clone();
@@ -202,7 +242,7 @@ unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, a
         });
         for block in 0..blocks {
             let codes = job.codes.as_ptr().add(block * BLOCK);
-            let x: [D::X; QUADS] = std::array::from_fn(|quad| D::x(codes.add(quad * 4)));
+            let x: [v128; QUADS] = std::array::from_fn(|quad| D::splat_narrow(codes.add(quad * 4)));
             let start = start::<C>(job.neg_sums.as_ptr().add(block));
             let x_scale = v128_load32_splat(job.scales.as_ptr().add(block).cast());
             for pair in 0..VECTORS / 2 {
@@ -213,8 +253,9 @@ unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, a
                     for quad in 0..HALF {
                         for stream in 0..STREAMS {
                             let from = weights[stream].add(SCALE_BYTES + vector * vector_bytes);
-                            dots[stream] = D::add(x[quad], C::low(from, quad), dots[stream]);
-                            let high = C::high(from, quad);
+                            let low = C::low_weights::<D>(from, quad);
+                            dots[stream] = D::add(x[quad], low, dots[stream]);
+                            let high = C::high_weights::<D>(from, quad);
                             dots[stream] = D::add(x[quad + HALF], high, dots[stream]);
                         }
                     }
@@ -239,8 +280,12 @@ unsafe fn one<D: Dot, C: Codes, const STREAMS: usize>(job: &Job, group: usize, a
     }
 }
 
-/// Rows of activations that a tile takes at once.
+/// Rows of activations that a whole tile takes at once.
 const TILE: usize = 4;
+
+/// Room for a block of activations in another form.
+pub type Room = [v128; CHUNK * BLOCK / 8];
+
 /// Rows whose sums are held side by side: in `out` they may be a multiple of
 /// 4 KiB apart, and so compete for the same few places of the nearest cache.
 const CHUNK: usize = 32;
@@ -257,14 +302,16 @@ unsafe fn many<D: Dot, C: Codes, U: Codes>(job: &Job, group: usize) {
         let block_bytes = C::ENCODING.block_bytes();
         let start = job.matrix.data.as_ptr().add(group * blocks * block_bytes);
         let mut unpacked = [i32x4_splat(0); VECTORS * QUADS];
+        let mut room: Room = [i32x4_splat(0); _];
         for first in (0..job.rows).step_by(CHUNK) {
             let rows = CHUNK.min(job.rows - first);
             let mut sums: Sums = [[f32x4_splat(0.0); VECTORS]; CHUNK];
             for block in 0..blocks {
                 let at = block * job.rows + first;
-                let x = Rows {
+                let codes = job.codes.as_ptr().add(at * BLOCK);
+                let x = Rows::<D> {
                     half: std::hint::black_box(HALF),
-                    codes: job.codes.as_ptr().add(at * BLOCK),
+                    codes: D::codes(codes, rows * BLOCK, &mut room),
                     scales: job.scales.as_ptr().add(at),
                     neg_sums: job.neg_sums.as_ptr().add(at),
                 };
@@ -288,21 +335,38 @@ unsafe fn many<D: Dot, C: Codes, U: Codes>(job: &Job, group: usize) {
 
 /// Adds one block to the sums of `rows` rows.
 #[inline(always)]
-unsafe fn all_rows<D: Dot, U: Codes>(x: &Rows, weights: &Weights, rows: usize, sums: &mut Sums) {
+unsafe fn all_rows<D: Dot, U: Codes>(x: &Rows<D>, weights: &Weights, rows: usize, sums: &mut Sums) {
     unsafe {
         let whole = whole_tiles(rows) * TILE;
         if whole > 0 {
-            tiles::<D, U, TILE, 2>(x, weights, 0..whole, sums);
+            tiles_of::<D, U, TILE, 2, 1>(x, weights, 0..whole, sums);
         }
         match rows - whole {
-            1 => tiles::<D, U, 1, 4>(x, weights, whole..whole + 1, sums),
-            2 => tiles::<D, U, 2, 4>(x, weights, whole..whole + 2, sums),
-            3 => tiles::<D, U, 3, 2>(x, weights, whole..whole + 3, sums),
+            1 => tiles_of::<D, U, 1, 4, 2>(x, weights, whole..whole + 1, sums),
+            2 => tiles_of::<D, U, 2, 4, 2>(x, weights, whole..whole + 2, sums),
+            3 => tiles_of::<D, U, 3, 2, 1>(x, weights, whole..whole + 3, sums),
             5 => {
-                tiles::<D, U, 3, 2>(x, weights, whole..whole + 3, sums);
-                tiles::<D, U, 2, 4>(x, weights, whole + 3..whole + 5, sums);
+                tiles_of::<D, U, 3, 2, 1>(x, weights, whole..whole + 3, sums);
+                tiles_of::<D, U, 2, 4, 2>(x, weights, whole + 3..whole + 5, sums);
             }
             _ => {}
+        }
+    }
+}
+
+/// [`tiles`] of `V` row vectors, or of `W` where their sums take two registers.
+#[inline(always)]
+unsafe fn tiles_of<D: Dot, U: Codes, const ROWS: usize, const V: usize, const W: usize>(
+    x: &Rows<D>,
+    weights: &Weights,
+    rows: Range<usize>,
+    sums: &mut Sums,
+) {
+    unsafe {
+        if D::SUMS_REGISTERS == 1 {
+            tiles::<D, U, ROWS, V>(x, weights, rows, sums);
+        } else {
+            tiles::<D, U, ROWS, W>(x, weights, rows, sums);
         }
     }
 }
@@ -318,10 +382,10 @@ fn whole_tiles(rows: usize) -> usize {
 }
 
 /// One block of activations, row after row.
-struct Rows {
+struct Rows<D: Dot> {
     /// [`HALF`], unknown to the compiler.
     half: usize,
-    codes: *const i8,
+    codes: *const D::Code,
     scales: *const f32,
     neg_sums: *const i32,
 }
@@ -353,7 +417,7 @@ unsafe fn unpack<C: Codes>(codes: *const u8, out: &mut [v128; VECTORS * QUADS]) 
 // A function of its own: see `one`.
 #[inline(never)]
 unsafe fn tiles<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
-    x: &Rows,
+    x: &Rows<D>,
     weights: &Weights,
     rows: Range<usize>,
     sums: &mut Sums,
@@ -368,7 +432,7 @@ unsafe fn tiles<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
 /// `ROWS` rows from `row` on times one block of `V` row vectors.
 #[inline(always)]
 unsafe fn tile<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
-    x: &Rows,
+    x: &Rows<D>,
     weights: &Weights,
     vector: usize,
     row: usize,
@@ -380,20 +444,20 @@ unsafe fn tile<D: Dot, U: Codes, const ROWS: usize, const V: usize>(
         let mut dots = [[D::zero(); V]; ROWS];
         // Rolled: unrolled, LLVM loads everything first, and V8 spills it.
         for quad in 0..x.half {
-            let low: [v128; V] =
-                std::array::from_fn(|v| U::low(from.add(v * U::VECTOR_BYTES), quad));
+            let low: [D::Weights; V] =
+                std::array::from_fn(|v| U::low_weights::<D>(from.add(v * U::VECTOR_BYTES), quad));
             for (r, dots) in dots.iter_mut().enumerate() {
-                let x = D::x(codes.add(r * BLOCK + quad * 4));
+                let x = D::splat(codes.add(r * BLOCK + quad * 4));
                 for (dots, low) in dots.iter_mut().zip(low) {
                     *dots = D::add(x, low, *dots);
                 }
             }
         }
         for quad in 0..x.half {
-            let high: [v128; V] =
-                std::array::from_fn(|v| U::high(from.add(v * U::VECTOR_BYTES), quad));
+            let high: [D::Weights; V] =
+                std::array::from_fn(|v| U::high_weights::<D>(from.add(v * U::VECTOR_BYTES), quad));
             for (r, dots) in dots.iter_mut().enumerate() {
-                let x = D::x(codes.add(r * BLOCK + HALF * 4 + quad * 4));
+                let x = D::splat(codes.add(r * BLOCK + HALF * 4 + quad * 4));
                 for (dots, high) in dots.iter_mut().zip(high) {
                     *dots = D::add(x, high, *dots);
                 }

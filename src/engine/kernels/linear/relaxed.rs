@@ -4,7 +4,7 @@
 //! It is used only where it is exact: for weights up to 127 everywhere, beyond
 //! where [`probe`] has shown it.
 
-use super::blocked::{self, Bytes, Dot, Fives, Nibbles};
+use super::blocked::{self, Bytes, Dot, Fives, Nibbles, Room};
 use super::{Job, RelaxedDot};
 use crate::engine::matrix::Encoding;
 use core::arch::wasm32::*;
@@ -41,12 +41,30 @@ pub fn linear(job: Job) {
 struct Relaxed;
 
 impl Dot for Relaxed {
-    type X = v128;
+    type Code = i8;
+    type Weights = v128;
     type Sums = v128;
+    const SUMS_REGISTERS: usize = 1;
 
     #[inline(always)]
-    unsafe fn x(from: *const i8) -> v128 {
+    unsafe fn codes(codes: *const i8, _: usize, _: &mut Room) -> *const i8 {
+        codes
+    }
+    #[inline(always)]
+    unsafe fn splat(from: *const i8) -> v128 {
         unsafe { v128_load32_splat(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_narrow(from: *const i8) -> v128 {
+        unsafe { Self::splat(from) }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> v128 {
+        unsafe { v128_load(from.cast()) }
+    }
+    #[inline(always)]
+    fn take(weights: v128) -> v128 {
+        weights
     }
     #[inline(always)]
     fn zero() -> v128 {

@@ -4,12 +4,13 @@
  * done to them. What goes wrong is kept as words for the panel.
  */
 
-import type { CacheEntry, CacheStats, ExplainedGeneration, GenerationCache, ListCacheEntries } from "cacher-wasm";
+import type { CacheEntry, CacheStats, ExplainedGeneration, GenerationCache, Invalidation, ListCacheEntries } from "cacher-wasm";
 import { describeCacheFailure, type Failure } from "../failure.ts";
 import { saveFile } from "../states/files.ts";
 import type { CacheTuning } from "./cache-settings.svelte.ts";
 import { pageOf } from "./paging.ts";
 import { addSample, toSample, type Sample } from "./samples.ts";
+import { countEntries } from "./words.ts";
 
 /** How many entries the table shows. */
 export const PAGE_SIZE = 20;
@@ -36,10 +37,13 @@ export class AnswerCache {
   sort = $state<Sort>("used");
   order = $state<"asc" | "desc">("desc");
   page = $state(0);
+  remote = $state(false);
   inspected = $state.raw<Inspected | null>(null);
   failure = $state.raw<Failure | null>(null);
   /** What was done last, for the status line. */
   done = $state("");
+  /** SHA-256 of the loaded model's weights; empty while there is none. */
+  model = $state("");
 
   #cache = $state.raw<GenerationCache | null>(null);
   #unsubscribe: () => void = () => {};
@@ -54,10 +58,11 @@ export class AnswerCache {
     return this.#cache !== null;
   }
 
-  /** `tuning`: what it was opened with. */
-  async attach(cache: GenerationCache, tuning: CacheTuning): Promise<void> {
+  /** `tuning`: what it was opened with; `model`: SHA-256 of the weights. */
+  async attach(cache: GenerationCache, tuning: CacheTuning, model: string): Promise<void> {
     this.detach();
     this.#cache = cache;
+    this.model = model;
     this.#tuning = tuning;
     this.#unsubscribe = cache.subscribe(() => this.#refreshSoon());
     await this.refresh();
@@ -75,6 +80,7 @@ export class AnswerCache {
     this.inspected = null;
     this.failure = null;
     this.done = "";
+    this.model = "";
   }
 
   #refreshSoon(): void {
@@ -95,10 +101,10 @@ export class AnswerCache {
     while (this.#stale && this.#cache) {
       this.#stale = false;
       const cache = this.#cache;
-      const { sort, order, page } = this;
+      const { sort, order, page, remote } = this;
       try {
         const search = this.search.trim();
-        const query = { ...(search === "" ? {} : { search }), sort, order, offset: page * PAGE_SIZE, limit: PAGE_SIZE };
+        const query = { ...(search === "" ? {} : { search }), sort, order, offset: page * PAGE_SIZE, limit: PAGE_SIZE, remote };
         const [stats, { items, total }] = await Promise.all([cache.stats(), cache.entries(query)]);
         if (this.#cache !== cache) return;
         this.stats = stats;
@@ -112,6 +118,13 @@ export class AnswerCache {
         if (this.#cache === cache) this.failure = describeCacheFailure(error);
       }
     }
+  }
+
+  /** `remote`: the list has what lies on servers alone, too. */
+  listRemote(remote: boolean): void {
+    this.remote = remote;
+    this.failure = null;
+    this.find();
   }
 
   find(): void {
@@ -170,16 +183,21 @@ export class AnswerCache {
     });
   }
 
-  async pin({ key, pinned }: CacheEntry): Promise<void> {
-    const done = pinned ? "No longer pinned." : "Pinned: it stays when room runs short.";
+  async pin({ key, pinned, tags }: CacheEntry): Promise<void> {
+    const byTag = tags.some((tag) => this.#tuning.pinnedTags?.includes(tag));
+    const done = !pinned ? "Pinned: it stays when room runs short." : byTag ? "Still pinned, by its tag: see Settings." : "No longer pinned.";
     if (!(await this.attempt(done, (cache) => cache.pin(key, !pinned)))) return;
     const { inspected } = this;
-    if (inspected?.entry.key === key) this.inspected = { ...inspected, entry: { ...inspected.entry, pinned: !pinned } };
+    if (inspected?.entry.key === key) this.inspected = { ...inspected, entry: { ...inspected.entry, pinned: byTag || !pinned } };
   }
 
   async remove({ key }: CacheEntry): Promise<void> {
     this.inspected = null;
     await this.attempt("Deleted.", (cache) => cache.delete(key));
+  }
+
+  invalidate(invalidation: Invalidation): Promise<void> {
+    return this.#attemptCounted("Deleted", (cache) => cache.invalidate(invalidation));
   }
 
   /** `remote`: the servers shared with others too. */
@@ -195,10 +213,13 @@ export class AnswerCache {
     return this.attempt("Exported. The browser saves the file.", async (cache) => saveFile(await cache.export(), "answers.cacher-cache"));
   }
 
-  async import(file: Blob): Promise<void> {
+  import(file: Blob): Promise<void> {
+    return this.#attemptCounted("Imported", (cache) => cache.import(file));
+  }
+
+  async #attemptCounted(done: string, work: (cache: GenerationCache) => Promise<number>): Promise<void> {
     let count = 0;
-    const done = await this.attempt("", async (cache) => (count = await cache.import(file)));
-    if (done) this.done = `Imported ${count} ${count === 1 ? "entry" : "entries"}.`;
+    if (await this.attempt("", async (cache) => (count = await work(cache)))) this.done = `${done} ${countEntries(count)}.`;
   }
 
   /** The figures in the text format of Prometheus. */

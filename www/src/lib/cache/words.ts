@@ -19,6 +19,11 @@ export function isLocal(layer: string): boolean {
   return layer in LOCAL;
 }
 
+/** How many entries, in words. */
+export function countEntries(count: number): string {
+  return `${formatCount(count)} ${count === 1 ? "entry" : "entries"}`;
+}
+
 /** The answer in a few words: what it is, and from where. */
 export function nameAnswer({ hit, layer, shared }: CacheLabel): string {
   if (hit === false) return shared ? "Computed, for an equal request" : "Computed";
