@@ -147,7 +147,7 @@ impl Engine {
         &'a self,
         buffers: &'a mut Buffers,
         asked: &'a [usize],
-        logits: &'a mut Vec<f32>,
+        logits: &'a mut [f32],
     ) -> Pass<'a> {
         Pass {
             engine: self,
