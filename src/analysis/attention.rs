@@ -20,6 +20,7 @@ pub mod flow;
 pub mod rollout;
 pub mod segments;
 
+use super::result::zeros;
 use super::selection::{AttentionChunk, AttentionSource, bytes_of, check_bytes, chosen};
 use super::{
     Analysis, AnalysisProgress, AnalysisResult, ArrayData, Bench, Setting, Subject, TokenRange,
@@ -133,24 +134,19 @@ impl AttentionMaps {
                 check_bytes("attention", bytes, "ask for less, or a higher threshold")?;
             }
         }
+        // Rows do not come in the order of a dense result.
+        let dense = match request.threshold {
+            None => shape.iter().product::<usize>() * keys.len(),
+            Some(_) => 0,
+        };
         Ok(Self {
             source: AttentionSource::new(setting.model, subject, layers, heads, queries)?,
             keys,
             request,
             empty_rows: 0,
-            dense: Vec::new(),
+            dense: zeros(dense, "for the attention")?,
             sparse: Vec::new(),
-        }
-        .with_room(&shape))
-    }
-
-    /// Room for a dense result, whose rows do not come in its order.
-    fn with_room(mut self, shape: &[usize; 3]) -> Self {
-        if self.request.threshold.is_none() {
-            self.dense
-                .resize(shape.iter().product::<usize>() * self.keys.len(), 0.0);
-        }
-        self
+        })
     }
 
     /// Takes the rows of a chunk.

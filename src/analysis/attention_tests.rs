@@ -123,28 +123,24 @@ fn averages_are_means_and_rows_sum_to_one() {
         for row in weights.chunks_exact(N) {
             assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         }
-        let mut expected = Vec::new();
-        for layer in 0..shape[0] {
-            for head in 0..shape[1] {
-                for query in 0..N {
-                    for key in 0..N {
-                        let layers = if shape[0] == 1 {
-                            0..3
-                        } else {
-                            layer..layer + 1
-                        };
-                        let all: Vec<f64> = layers
-                            .flat_map(|layer| {
-                                let heads = if shape[1] == 1 { 0..3 } else { head..head + 1 };
-                                heads.map(move |head| (layer, head))
-                            })
-                            .map(|(layer, head)| f64::from(maps[layer][head][query][key]))
-                            .collect();
-                        expected.push((all.iter().sum::<f64>() / all.len() as f64) as f32);
-                    }
-                }
+        let axes = |axis: usize, index: usize| {
+            if shape[axis] == 1 {
+                0..3
+            } else {
+                index..index + 1
             }
-        }
+        };
+        let expected: Vec<f32> = (0..shape.iter().product())
+            .map(|at: usize| {
+                let (place, query, key) = (at / N / N, at / N % N, at % N);
+                let heads = axes(1, place % shape[1]);
+                let all: Vec<f64> = axes(0, place / shape[1])
+                    .flat_map(|layer| heads.clone().map(move |head| (layer, head)))
+                    .map(|(layer, head)| f64::from(maps[layer][head][query][key]))
+                    .collect();
+                (all.iter().sum::<f64>() / all.len() as f64) as f32
+            })
+            .collect();
         assert_eq!(weights, expected);
     }
 }
@@ -168,10 +164,8 @@ fn a_threshold_leaves_what_reaches_it_and_normalised_rows_sum_to_one() {
         let mut empty = 0;
         for layer in 0..2 {
             for head in 0..3 {
-                for query in 0..N {
-                    let row = maps[layer as usize][head as usize][query]
-                        .iter()
-                        .enumerate();
+                for (query, row) in maps[layer as usize][head as usize].iter().enumerate() {
+                    let row = row.iter().enumerate();
                     let kept: Vec<_> = row.filter(|&(_, &w)| f64::from(w) >= 0.1).collect();
                     let sum: f64 = kept.iter().map(|&(_, &w)| f64::from(w)).sum();
                     empty += usize::from(kept.is_empty());

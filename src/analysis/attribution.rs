@@ -91,7 +91,19 @@ pub struct Attribution {
     position: usize,
     token: Option<u32>,
     against: Option<u32>,
-    result: Option<AttributionResult>,
+    n_layer: usize,
+    pending: Option<Pending>,
+}
+
+/// What has been attributed, once the position has been run; a layer is a step,
+/// as its projection has to be decoded.
+struct Pending {
+    result: AttributionResult,
+    /// `u` of the formula.
+    direction: Vec<f64>,
+    /// Of each layer, at the position: the heads' outputs, what attention adds
+    /// and what the MLP adds.
+    parts: Vec<[Vec<f64>; 3]>,
 }
 
 impl Attribution {
@@ -113,13 +125,14 @@ impl Attribution {
             position,
             token: request.token.or(next),
             against: request.against,
-            result: None,
+            n_layer: setting.model.config().n_layer,
+            pending: None,
         })
     }
 
-    fn attribute(&self, model: &dyn Model, chunk: &Chunk) -> Result<AttributionResult> {
+    /// Everything but the layers.
+    fn begin(&self, model: &dyn Model, chunk: &Chunk) -> Result<Pending> {
         let config = model.config();
-        let n_layer = config.n_layer;
         let output = &chunk.output;
         let last = chunk.count - 1;
         let at_end = |rows: &[f32]| -> Vec<f64> {
@@ -130,85 +143,114 @@ impl Attribution {
             Some(token) => token,
             None => likeliest(&output.logits),
         };
-        let row = |name: &str, row: usize| -> Result<Vec<f64>> {
-            let numbers = model.weight_rows(name, row..row + 1)?;
-            Ok(numbers.into_iter().map(f64::from).collect())
-        };
 
-        let mut unembedding = row("wte.weight", token as usize)?;
+        let mut unembedding = row(model, "wte.weight", token as usize)?;
         let mut logit = f64::from(output.logits[token as usize]);
         if let Some(against) = self.against {
-            let other = row("wte.weight", against as usize)?;
+            let other = row(model, "wte.weight", against as usize)?;
             for (number, other) in unembedding.iter_mut().zip(other) {
                 *number -= other;
             }
             logit -= f64::from(output.logits[against as usize]);
         }
-        let (weight, bias) = (row("ln_f.weight", 0)?, row("ln_f.bias", 0)?);
-        let residual = at_end(&output.hidden_states[n_layer]);
+        let gain = row(model, "ln_f.weight", 0)?;
+        let residual = at_end(&output.hidden_states[self.n_layer]);
         let scale = scale_of(&residual, config.layer_norm_epsilon);
         let mut direction: Vec<f64> = unembedding
             .iter()
-            .zip(&weight)
-            .map(|(unembedding, weight)| unembedding * weight * scale)
+            .zip(&gain)
+            .map(|(unembedding, gain)| unembedding * gain * scale)
             .collect();
         let mean = direction.iter().sum::<f64>() / direction.len() as f64;
         for number in &mut direction {
             *number -= mean;
         }
 
-        let mut layers = Vec::with_capacity(n_layer);
-        for layer in 0..n_layer {
-            let projection =
-                model.weight_rows(&format!("h.{layer}.attn.c_proj.weight"), 0..config.n_embd)?;
-            let context = at_end(&output.contexts[layer]);
-            let outputs = context.chunks_exact(config.head_dim());
-            let inputs = projection.chunks_exact(config.head_dim() * config.n_embd);
-            let heads: Vec<f64> = outputs
-                .zip(inputs)
-                .map(|(outputs, rows)| {
-                    let rows = rows.chunks_exact(config.n_embd);
-                    let parts = outputs.iter().zip(rows).map(|(output, row)| {
-                        let row = row.iter().copied().map(f64::from);
-                        output * row.zip(&direction).map(|(a, b)| a * b).sum::<f64>()
-                    });
-                    parts.sum()
-                })
-                .collect();
-            let bias = dot(&row(&format!("h.{layer}.attn.c_proj.bias"), 0)?, &direction);
-            let attention = dot(&at_end(&output.attention_additions[layer]), &direction);
-            layers.push(LayerAttribution {
-                layer,
-                attention,
-                bias,
-                remainder: attention - bias - heads.iter().sum::<f64>(),
-                heads,
-                mlp: dot(&at_end(&output.mlp_additions[layer]), &direction),
-            });
-        }
         let input = self.reader.tokens()[self.position] as usize;
-        let token_embedding = dot(&row("wte.weight", input)?, &direction);
-        let position_embedding = dot(&row("wpe.weight", self.position)?, &direction);
-        let final_bias = dot(&bias, &unembedding);
-        let in_layers: f64 = layers.iter().map(|layer| layer.attention + layer.mlp).sum();
-        let sum = token_embedding + position_embedding + in_layers + final_bias;
-        Ok(AttributionResult {
-            position: self.position,
-            token,
-            against: self.against,
-            logit,
-            logprob: f64::from(output.logits[token as usize]) - log_sum_exp(&output.logits),
-            rank: rank(&output.logits, token),
-            sum,
-            difference: logit - sum,
-            scale,
-            token_embedding,
-            position_embedding,
-            final_bias,
-            layers,
-            tokens_evaluated: self.reader.evaluated(),
+        let token_embedding = dot(&row(model, "wte.weight", input)?, &direction);
+        let position_embedding = dot(&row(model, "wpe.weight", self.position)?, &direction);
+        let final_bias = dot(&row(model, "ln_f.bias", 0)?, &unembedding);
+        let parts = (0..self.n_layer).map(|layer| {
+            let parts = [
+                &output.contexts,
+                &output.attention_additions,
+                &output.mlp_additions,
+            ];
+            parts.map(|layers| at_end(&layers[layer]))
+        });
+        Ok(Pending {
+            parts: parts.collect(),
+            direction,
+            result: AttributionResult {
+                position: self.position,
+                token,
+                against: self.against,
+                logit,
+                logprob: f64::from(output.logits[token as usize]) - log_sum_exp(&output.logits),
+                rank: rank(&output.logits, token),
+                sum: token_embedding + position_embedding + final_bias,
+                difference: 0.0,
+                scale,
+                token_embedding,
+                position_embedding,
+                final_bias,
+                layers: Vec::with_capacity(self.n_layer),
+                tokens_evaluated: self.reader.evaluated(),
+            },
         })
     }
+
+    /// Layers that have been attributed.
+    fn layers_done(&self) -> usize {
+        let pending = self.pending.as_ref();
+        pending.map_or(0, |pending| pending.result.layers.len())
+    }
+}
+
+impl Pending {
+    /// Attributes the next layer.
+    fn add_layer(&mut self, model: &dyn Model) -> Result<()> {
+        let config = model.config();
+        let (n_embd, head_dim) = (config.n_embd, config.head_dim());
+        let layer = self.result.layers.len();
+        let [context, attention, mlp] = &self.parts[layer];
+        let name = |part: &str| format!("h.{layer}.attn.c_proj.{part}");
+        let projection = model.weight_rows(&name("weight"), 0..n_embd)?;
+        let outputs = context.chunks_exact(head_dim);
+        let inputs = projection.chunks_exact(head_dim * n_embd);
+        let heads: Vec<f64> = outputs
+            .zip(inputs)
+            .map(|(outputs, rows)| {
+                let parts = outputs.iter().zip(rows.chunks_exact(n_embd));
+                let parts = parts.map(|(output, row)| {
+                    let row = row.iter().copied().map(f64::from);
+                    output * row.zip(&self.direction).map(|(a, b)| a * b).sum::<f64>()
+                });
+                parts.sum()
+            })
+            .collect();
+        let bias = dot(&row(model, &name("bias"), 0)?, &self.direction);
+        let attention = dot(attention, &self.direction);
+        let mlp = dot(mlp, &self.direction);
+        let result = &mut self.result;
+        result.layers.push(LayerAttribution {
+            layer,
+            attention,
+            bias,
+            remainder: attention - bias - heads.iter().sum::<f64>(),
+            heads,
+            mlp,
+        });
+        result.sum += attention + mlp;
+        result.difference = result.logit - result.sum;
+        Ok(())
+    }
+}
+
+/// A row of a weight.
+fn row(model: &dyn Model, name: &str, row: usize) -> Result<Vec<f64>> {
+    let numbers = model.weight_rows(name, row..row + 1)?;
+    Ok(numbers.into_iter().map(f64::from).collect())
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -236,6 +278,9 @@ fn likeliest(logits: &[f32]) -> u32 {
 
 impl Analysis for Attribution {
     fn step(&mut self, bench: &mut Bench) -> Result<()> {
+        if let Some(pending) = &mut self.pending {
+            return pending.add_layer(bench.model);
+        }
         self.reader.begin(bench);
         if self.reader.position() < self.position {
             let end = self.position;
@@ -250,22 +295,23 @@ impl Analysis for Attribution {
         };
         let end = self.position + 1;
         let chunk = self.reader.step(bench, end, |_| true, taps)?;
-        self.result = Some(self.attribute(bench.model, &chunk)?);
         self.reader.keep(bench);
+        self.pending = Some(self.begin(bench.model, &chunk)?);
         Ok(())
     }
 
     fn progress(&self) -> AnalysisProgress {
-        AnalysisProgress::new(self.reader.position(), self.position + 1)
+        let done = self.reader.position() + self.layers_done();
+        AnalysisProgress::new(done, self.position + 1 + self.n_layer)
     }
 
     fn is_finished(&self) -> bool {
-        self.result.is_some()
+        self.pending.is_some() && self.layers_done() == self.n_layer
     }
 
     fn result(self: Box<Self>) -> Result<AnalysisResult> {
-        match self.result {
-            Some(result) => AnalysisResult::new(result),
+        match self.pending {
+            Some(pending) => AnalysisResult::new(pending.result),
             None => Err(Error::Internal("a result before the end".into())),
         }
     }

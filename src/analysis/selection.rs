@@ -123,6 +123,12 @@ impl AttentionSource {
         })
     }
 
+    /// The same source, which takes at most `rows` a step.
+    pub fn at_most(mut self, rows: usize) -> Self {
+        self.rows = self.rows.min(rows);
+        self
+    }
+
     /// Looks for rows that were captured; the queries that have to be run.
     fn look_up(&mut self, bench: &mut Bench) -> Range<usize> {
         let mut rows = Vec::new();

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::sink::{FloatSink, Sink};
-use crate::model::{Ablation, Dtype, KvCache, LogitRows, Reference, Replacement, names};
+use crate::model::{Ablation, Dtype, KvCache, Layers, LogitRows, Reference, Replacement, names};
 use std::sync::Arc;
 
 /// A model whose widths are no multiples of anything.

@@ -87,7 +87,8 @@ impl CapturedAttention {
             if known.covers(&row.layers, &row.heads) {
                 return;
             }
-            self.remove(name);
+            self.forget(name);
+            self.order.retain(|&other| other != name);
         }
         if row.bytes() > CAPTURED_BUDGET {
             self.dropped += 1;
@@ -97,18 +98,17 @@ impl CapturedAttention {
         self.rows.insert(name, Arc::new(row));
         self.order.push_back(name);
         while self.bytes > CAPTURED_BUDGET
-            && let Some(&oldest) = self.order.front()
+            && let Some(oldest) = self.order.pop_front()
         {
-            self.remove(oldest);
+            self.forget(oldest);
             self.dropped += 1;
         }
     }
 
-    fn remove(&mut self, name: BlockName) {
+    fn forget(&mut self, name: BlockName) {
         if let Some(row) = self.rows.remove(&name) {
             self.bytes -= row.bytes();
         }
-        self.order.retain(|&other| other != name);
     }
 
     /// The row of that name, if all of these layers and heads are in it.

@@ -18,6 +18,9 @@ use serde::Deserialize;
 use serde_json::json;
 use std::ops::Range;
 
+/// Rows of a step: each is multiplied with all before it, in every layer.
+const ROWS: usize = 8;
+
 /// Options of [`Rollout`].
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -81,7 +84,8 @@ impl Rollout {
         Ok(Self {
             rolled: vec![Vec::new(); layers.len()],
             // Every row before a query counts, so all are read.
-            source: AttentionSource::new(setting.model, subject, layers, heads, 0..queries.end)?,
+            source: AttentionSource::new(setting.model, subject, layers, heads, 0..queries.end)?
+                .at_most(ROWS),
             queries,
             weights: Vec::with_capacity(room),
         })

@@ -4,6 +4,7 @@
 use crate::analysis::testing::run;
 use crate::analysis::{AnalysisResult, ArrayData};
 use crate::engine::forward::tests::engine;
+use crate::generate::beam::BeamOptions;
 use crate::generate::options::{CaptureAttention, HeadAblation};
 use crate::generate::{Event, GenerateOptions, Input, Scheduler};
 use crate::model::Dtype;
@@ -148,4 +149,33 @@ fn other_jobs_of_the_same_steps_do_not_notice_a_capture() {
         let error = scheduler.add_generation(others.clone(), &options);
         assert_eq!(error.unwrap_err().details()["option"], "captureAttention");
     }
+}
+
+#[test]
+fn beams_do_without_heads_too() {
+    let beams = |scheduler: &mut Scheduler, options: &GenerateOptions| {
+        let prompt = Input::Tokens(prompt());
+        let beams = BeamOptions {
+            num_beams: 3,
+            ..BeamOptions::default()
+        };
+        let job = scheduler.add_beam_search(prompt, None, &beams, options);
+        let job = job.unwrap();
+        loop {
+            for (id, event) in scheduler.step() {
+                match event {
+                    Event::BeamDone(result) if id == job => return result.sequences,
+                    Event::BeamStep(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    let plain = beams(&mut scheduler(), &greedy());
+    let without = beams(&mut scheduler(), &without_heads());
+    assert_ne!(plain, without);
+    let mut both = scheduler();
+    assert_eq!(beams(&mut both, &greedy()), plain);
+    assert_eq!(beams(&mut both, &without_heads()), without);
+    assert_eq!(beams(&mut both, &greedy()), plain);
 }

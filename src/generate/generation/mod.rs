@@ -9,6 +9,7 @@ mod guidance;
 mod input;
 mod looping;
 mod outcome;
+mod output_text;
 mod token_probs;
 mod window;
 
@@ -30,16 +31,15 @@ use super::progress::PromptProgress;
 use super::recent_constraints::RecentConstraints;
 use super::rng::{Rng, RngState, fresh_seed};
 use super::sampler::Sampler;
-use super::stop::StopMatcher;
 use crate::error::{Error, Result};
 use crate::model::captured::CapturedAttention;
 use crate::model::forward::check_tokens;
 use crate::model::{BlockName, BlockTable, KvCache, Layers, LogitRows, Model, Output, Rows};
-use crate::tokenizer::{TextStream, Tokenizer};
-use boundary::Boundary;
+use crate::tokenizer::Tokenizer;
 use capture::Capture;
 use guidance::Guide;
 use looping::loop_length;
+use output_text::{OutputText, TextEnd};
 use std::rc::Rc;
 use token_probs::token_logprobs;
 use window::Window;
@@ -93,13 +93,9 @@ pub struct Generation {
     mirostat: Option<Mirostat>,
     sampler: Sampler,
     seed: u64,
-    stop: StopMatcher,
-    boundary: Option<Boundary>,
-    stream: TextStream,
+    output_text: OutputText,
     tokenizer: Option<Rc<Tokenizer>>,
     text: String,
-    /// Bytes of output that became text, before any was replaced by U+FFFD.
-    text_bytes: usize,
     logprobs: Vec<TokenLogprobs>,
     softmax: Softmax,
     finish: Option<Ending>,
@@ -194,12 +190,9 @@ impl Generation {
                 Sampler::random(rng)
             },
             seed,
-            stop: StopMatcher::new(&options.stop, options.include_stop),
-            boundary: options.stop_at.map(Boundary::new),
-            stream: TextStream::default(),
+            output_text: OutputText::new(options),
             tokenizer,
             text: String::new(),
-            text_bytes: 0,
             logprobs: Vec::new(),
             softmax: Softmax::default(),
             finish: None,
@@ -530,19 +523,21 @@ impl Generation {
         }
         let stops = self.options.stop_token_ids.contains(&token);
         if !stops || self.options.include_stop {
-            let mut bytes = Vec::new();
-            let token_bytes = self.token_bytes(token).unwrap_or_default();
-            let found = self.stop.push(&token_bytes, &mut bytes);
-            if self.show(&bytes, text) {
-                let matched = self.options.stop_at.map(Matched::Boundary);
-                let reason = FinishReason::Boundary;
-                self.end(Ending { reason, matched }, text);
-                return Ok(());
-            }
-            if let Some(found) = found {
-                let matched = Some(Matched::Text(self.options.stop[found.index].clone()));
-                let reason = FinishReason::Stop;
-                self.end(Ending { reason, matched }, text);
+            let tokenizer = self.tokenizer.as_ref();
+            let bytes = tokenizer.and_then(|tokenizer| tokenizer.token_bytes(token));
+            let ending = match self.output_text.push(bytes.unwrap_or_default(), text) {
+                None => None,
+                Some(TextEnd::Boundary) => Some(Ending {
+                    reason: FinishReason::Boundary,
+                    matched: self.options.stop_at.map(Matched::Boundary),
+                }),
+                Some(TextEnd::Stop(index)) => Some(Ending {
+                    reason: FinishReason::Stop,
+                    matched: Some(Matched::Text(self.options.stop[index].clone())),
+                }),
+            };
+            if let Some(ending) = ending {
+                self.end(ending, text);
                 return Ok(());
             }
         }
@@ -566,21 +561,6 @@ impl Generation {
             self.fit()?;
         }
         Ok(())
-    }
-
-    /// Makes text of bytes that no stop string can begin in; true where the text
-    /// ends by itself among them.
-    fn show(&mut self, bytes: &[u8], text: &mut String) -> bool {
-        let Some(boundary) = &mut self.boundary else {
-            self.text_bytes += bytes.len();
-            *text += &self.stream.push(bytes);
-            return false;
-        };
-        let mut shown = Vec::new();
-        let ends = boundary.push(bytes, &mut shown);
-        self.text_bytes += shown.len();
-        *text += &self.stream.push(&shown);
-        ends
     }
 
     /// How far a step has come in the prompt, before what it gave is accepted;
@@ -630,38 +610,13 @@ impl Generation {
             }
             Some(FinishReason::Stop | FinishReason::Boundary) => {
                 tokens.truncate(self.prompt_len);
-                tokens.extend(self.tokens_before_stop()?);
+                let output = &self.history[self.prompt_len..];
+                let tokenizer = self.tokenizer.as_deref();
+                tokens.extend(self.output_text.tokens(output, tokenizer)?);
             }
             _ => {}
         }
         Ok(Continuation { tokens, rng })
-    }
-
-    fn tokens_before_stop(&self) -> Result<Vec<u32>> {
-        let mut bytes = 0;
-        let mut kept: Vec<u32> = Vec::new();
-        for &token in &self.history[self.prompt_len..] {
-            let token_bytes = self.token_bytes(token).unwrap_or_default();
-            let room = self.text_bytes - bytes;
-            if token_bytes.len() > room {
-                let mut rest = token_bytes[..room].to_vec();
-                // The character that is cut may have begun in tokens before.
-                while rest.first().is_some_and(|byte| byte & 0xC0 == 0x80)
-                    && let Some(before) = kept.pop()
-                {
-                    let before = self.token_bytes(before).unwrap_or_default();
-                    rest.splice(..0, before);
-                }
-                let rest = String::from_utf8_lossy(&rest);
-                if let (false, Some(tokenizer)) = (rest.is_empty(), &self.tokenizer) {
-                    kept.extend(tokenizer.encode(&rest, false)?.ids);
-                }
-                break;
-            }
-            bytes += token_bytes.len();
-            kept.push(token);
-        }
-        Ok(kept)
     }
 
     /// The result, once finished.
@@ -696,25 +651,8 @@ impl Generation {
         })
     }
 
-    fn token_bytes(&self, token: u32) -> Option<Vec<u8>> {
-        let tokenizer = self.tokenizer.as_ref()?;
-        tokenizer.token_bytes(token).map(<[u8]>::to_vec)
-    }
-
     fn end(&mut self, ending: Ending, text: &mut String) {
-        let mut cut = ending.reason == FinishReason::Boundary;
-        if !cut && ending.reason != FinishReason::Stop {
-            let mut bytes = Vec::new();
-            self.stop.flush(&mut bytes);
-            cut = self.show(&bytes, text);
-        }
-        if let (false, Some(boundary)) = (cut, &mut self.boundary) {
-            let mut bytes = Vec::new();
-            boundary.flush(&mut bytes);
-            self.text_bytes += bytes.len();
-            *text += &self.stream.push(&bytes);
-        }
-        *text += &self.stream.finish();
+        self.output_text.end(ending.reason, text);
         self.finish = Some(ending);
     }
 }
