@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Failure, root } from "../../scripts/lib/process.mjs";
 import { serve } from "../../scripts/serve.mjs";
+import { measureAnalysis } from "./analysis.mjs";
 import { launch } from "./browser.mjs";
 import { measureGeneration } from "./generation.mjs";
 import { goals } from "./goals.mjs";
@@ -15,7 +16,13 @@ import { describeMachine, fileNameOf, writeResults } from "./results.mjs";
 import { measureRounds } from "./rounds.mjs";
 import { measureStates } from "./states.mjs";
 import { report } from "./table.mjs";
-import { chooseGenerationVariants, chooseResponseVariants, chooseStateVariants, chooseVariants } from "./variants.mjs";
+import {
+  chooseAnalysisVariants,
+  chooseGenerationVariants,
+  chooseResponseVariants,
+  chooseStateVariants,
+  chooseVariants,
+} from "./variants.mjs";
 
 const RESULTS = "benches/results";
 
@@ -27,6 +34,7 @@ const EXTENT = {
     states: { rounds: 1, lengths: [512] },
     responses: { rounds: 1, entries: [1_000], calls: 50_000 },
     generation: { rounds: 1, repeats: 1 },
+    analysis: { rounds: 1, repeats: 1, steps: 9 },
   },
   full: {
     loads: { repeats: 2, onePerEngine: false },
@@ -34,6 +42,7 @@ const EXTENT = {
     states: { rounds: 5, lengths: [128, 512, 900] },
     responses: { rounds: 5, entries: [1_000, 10_000], calls: 100_000 },
     generation: { rounds: 5, repeats: 2 },
+    analysis: { rounds: 5, repeats: 3, steps: 17 },
   },
 };
 
@@ -62,6 +71,7 @@ export async function runBenchmark(options) {
   const stateVariants = chooseStateVariants(options);
   const responseVariants = chooseResponseVariants(options);
   const generationVariants = chooseGenerationVariants(options);
+  const analysisVariants = chooseAnalysisVariants(options);
   const speeds = { one: [], two: [] };
   const addSpeeds = ({ one, two }) => {
     speeds.one.push(...one);
@@ -85,6 +95,9 @@ export async function runBenchmark(options) {
     }
     if (generationVariants.length > 0) {
       addSpeeds(await measureGeneration({ ...extent.generation, ...asked, site, recorder, variants: generationVariants }));
+    }
+    if (analysisVariants.length > 0) {
+      addSpeeds(await measureAnalysis({ ...extent.analysis, ...asked, site, recorder, variants: analysisVariants }));
     }
   } finally {
     await site.close();

@@ -52,9 +52,8 @@ function table(rows, model, columns) {
   return markdown([model, ...used.map(([title]) => title)], lines.filter((line) => line.slice(1).some((cell) => cell !== "")));
 }
 
-/** A row for each figure of states, a column for each variant. */
-function statesTable(rows) {
-  const prefix = "state ";
+/** A row for each figure of the cases that begin with `prefix`, a column for each variant. */
+function figuresTable(rows, prefix, corner) {
   const figures = new Map();
   const variants = new Set();
   for (const { case: testCase, metric, unit, median, ...row } of rows) {
@@ -66,7 +65,7 @@ function statesTable(rows) {
   }
   if (figures.size === 0) return undefined;
   const cells = (values) => [...variants].map((variant) => values.get(variant) ?? "");
-  return markdown([GPT2, ...variants], [...figures].map(([title, values]) => [title, ...cells(values)]));
+  return markdown([corner, ...variants], [...figures].map(([title, values]) => [title, ...cells(values)]));
 }
 
 /** A row for each figure of the cache of responses, with how far the rounds were apart. */
@@ -97,11 +96,13 @@ export function report({ machine, date, readGBps, readGBpsTwoThreads, results, g
       if (text !== undefined) lines.push(`**${TITLES[name]}**`, "", text, "");
     }
   }
-  const states = statesTable(results);
+  const states = figuresTable(results, "state ", GPT2);
   if (states !== undefined) lines.push("**States**", "", states, "");
   const responses = responsesTable(results);
   if (responses !== undefined) lines.push("**Cache of responses**", "", responses, "");
   for (const { title, text } of generationTables(results)) lines.push(`**${title}**`, "", text, "");
+  const analysis = figuresTable(results, "analysis ", "Cacher");
+  if (analysis !== undefined) lines.push("**Analysis**", "", analysis, "");
   if (goals.length > 0) {
     const reached = { true: "reached", false: "not reached", null: "" };
     const rows = goals.map(({ name, value, goal, reached: is }) => [name, `${round(value)}`, goal ?? "", reached[is]]);

@@ -20,7 +20,8 @@ export const ENGINES = {
 export const STATES = "states";
 export const RESPONSES = "responses";
 export const GENERATION = "generation";
-export const PARTS = [STATES, RESPONSES, GENERATION];
+export const ANALYSIS = "analysis";
+export const PARTS = [STATES, RESPONSES, GENERATION, ANALYSIS];
 
 /** The version of an engine's package. */
 export function versionOf(engine) {
@@ -129,8 +130,17 @@ export function chooseResponseVariants({ only, dtypes }) {
 }
 
 /** What generation is measured with: the default format of each model, with one thread. A trained one is among them, since what sampling costs depends on the distribution. */
-export function chooseGenerationVariants({ only, dtypes }) {
-  if (only !== undefined && !only.includes(GENERATION)) return [];
+export function chooseGenerationVariants(options) {
+  return chooseDefaults(GENERATION, options);
+}
+
+/** What analysis is measured with: the same. */
+export function chooseAnalysisVariants(options) {
+  return chooseDefaults(ANALYSIS, options);
+}
+
+function chooseDefaults(part, { only, dtypes }) {
+  if (only !== undefined && !only.includes(part)) return [];
   return [TINY, GPT2]
     .map((model) => ({ ...cacher(model, "q8", 1), version: versionOf("cacher") }))
     .filter(({ dtype }) => dtypes === undefined || dtypes.includes(dtype));

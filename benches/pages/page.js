@@ -56,6 +56,8 @@ globalThis.bench = {
   states: async (name, ...args) => (await import("./states.js"))[name](...args),
   /** What generation.js does. */
   generation: async (name, ...args) => (await import("./generation.js"))[name](...args),
+  /** What analysis.js does. */
+  analysis: async (name, ...args) => (await import("./analysis.js"))[name](...args),
   /** What responses.js and response-core.js do. */
   responses: async (name, ...args) => (await import("./responses.js"))[name](...args),
   responseCore: async (name, ...args) => (await import("./response-core.js"))[name](...args),

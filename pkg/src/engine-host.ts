@@ -268,7 +268,7 @@ export class EngineHost {
       this.#states?.inspect(),
       this.#cache?.answer({ name: "stats", args: null }, signal, () => undefined) as Promise<CacheStats> | undefined,
     ]);
-    const report = JSON.parse(this.#live().inspect!()) as EngineReport;
+    const report = JSON.parse(this.#live().inspect()) as EngineReport;
     return { memory: report.memory, kv: kvInspection(report, states?.blocks), states: states?.usage ?? null, cache: cache ?? null };
   }
 

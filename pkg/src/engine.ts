@@ -161,7 +161,7 @@ export interface Engine extends EngineStates {
   /** Begins an analysis; its kind and options in JSON. */
   addAnalysis(request: string, subjects: AnalysisSubject[]): number;
   /** Memory by owner and the KV cache's blocks, as JSON; see `EngineReport` in inspection/inspect.ts. */
-  inspect?(): string;
+  inspect(): string;
   /** A generation then ends with this `finishReason`, `"aborted"` unless said otherwise; any other job is dropped. */
   cancel(job: number, reason?: "callback"): void;
   /** Leaves a job out of the steps to come. */

@@ -2,6 +2,7 @@
 //!
 //! The steps of a forward pass are in `pass`.
 
+use super::buffers::Buffers;
 use super::governor::Governor;
 use super::kernels::linear::{Arithmetic, RelaxedDot, relaxed_dot};
 use super::kernels::quantize::BLOCK;
@@ -179,18 +180,6 @@ impl Engine {
     }
 }
 
-/// Numbers of a pass; kept from one to the next.
-#[derive(Debug, Default)]
-struct Buffers {
-    x: Vec<f32>,
-    wide: Vec<f32>,
-    context: Vec<f32>,
-    sums: Vec<f32>,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
-    neg_sums: Vec<i32>,
-}
-
 impl Model for Engine {
     fn config(&self) -> &Config {
         self.packed.config()
@@ -198,6 +187,10 @@ impl Model for Engine {
 
     fn weight_bytes(&self) -> u64 {
         self.packed.bytes().len() as u64
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        self.buffers.borrow().bytes() as u64
     }
 
     fn is_exact(&self) -> bool {
@@ -375,27 +368,6 @@ fn take_logits(
     rows.flat_map(|row| &row[..config.vocab_size])
         .copied()
         .collect()
-}
-
-impl Buffers {
-    /// Room for `m` rows. Nothing is given back; the largest pass is a chunk of
-    /// a prompt.
-    fn grow(&mut self, m: usize, d: usize, widest: usize) {
-        fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) {
-            if buffer.len() < len {
-                buffer.resize(len, T::default());
-            }
-        }
-        grow(&mut self.x, m * d);
-        grow(&mut self.wide, m * widest);
-        // What stands past a row's end has to be zero.
-        self.context.clear();
-        self.context.resize(m * d, 0.0);
-        grow(&mut self.sums, m * d);
-        grow(&mut self.codes, m * widest);
-        grow(&mut self.scales, m * widest / BLOCK);
-        grow(&mut self.neg_sums, m * widest / BLOCK);
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! not depend on the batch, on how a prompt is cut into passes, on the number
 //! of threads, or on the browser.
 
+mod buffers;
 pub mod forward;
 pub mod governor;
 pub mod kernels;

@@ -75,6 +75,11 @@ pub trait Model {
     /// Bytes the weights take in memory.
     fn weight_bytes(&self) -> u64;
 
+    /// Bytes that are kept for passes to come.
+    fn scratch_bytes(&self) -> u64 {
+        0
+    }
+
     /// Runs the rows of every sequence; one [`Output`] a sequence, in order.
     /// What a sequence gets does not depend on the others in the batch.
     ///

@@ -24,6 +24,7 @@ pub mod diff;
 pub mod export;
 pub mod garbage;
 pub mod import;
+pub mod kv_report;
 pub mod merge;
 pub mod merge_maps;
 pub mod merge_tokens;

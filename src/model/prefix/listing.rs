@@ -94,6 +94,8 @@ impl Dropped {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockReport {
+    /// How often the table has been used: what `last_use` counts.
+    pub uses: u64,
     pub metrics: PrefixMetrics,
     pub blocks: Vec<BlockInfo>,
     pub dropped: Dropped,
@@ -105,6 +107,7 @@ impl BlockTable {
     /// Blocks, hits and misses, what was dropped and why, captured attention.
     pub fn report(&self) -> BlockReport {
         BlockReport {
+            uses: self.clock,
             metrics: self.metrics(),
             blocks: self.list(),
             dropped: self.dropped().clone(),

@@ -29,6 +29,16 @@ export async function mistakes(cacher: Cacher): Promise<void> {
   cacher.generate("Once", { constraint: { grammar: "" } });
   // @ts-expect-error: a prompt of the wrong type
   cacher.generate({ text: "Once" });
+  // @ts-expect-error: an average over nothing known
+  await cacher.analysis.attention("Once", { average: "queries" });
+  // @ts-expect-error: a sparse result has no whole map
+  (await cacher.analysis.attention("Once", { threshold: 0.5 })).weights.shape;
+  // @ts-expect-error: no segments
+  await cacher.analysis.segments("Once");
+  // @ts-expect-error: layers that are no list
+  await cacher.analysis.lens("Once", { layers: 3 });
+  // @ts-expect-error: half of a head
+  cacher.generate("Once", { ablateHeads: [{ layer: 1 }] });
   // @ts-expect-error: positions by an unknown name
   await cacher.logits("Once", { positions: "last" });
   // @ts-expect-error: a result is not its text
