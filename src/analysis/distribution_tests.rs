@@ -155,6 +155,10 @@ fn what_depends_on_more_than_the_text_is_refused() {
         "options.guidanceScale"
     );
     assert_eq!(fault(r#""options":{"topP":2}"#), "options.topP");
+    assert_eq!(
+        fault(r#""options":{"ablateHeads":[{"layer":0,"head":0}]}"#),
+        "options.ablateHeads"
+    );
     assert_eq!(fault(r#""position":5"#), "position");
     assert_eq!(
         fault(r#""position":1,"promptTokens":3,"options":{}"#),

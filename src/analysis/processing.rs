@@ -12,7 +12,8 @@ pub(super) struct Processing(Pipeline);
 impl Processing {
     /// `name` is that of the options in errors; the first `prompt_len` tokens of
     /// a history count as its prompt. What depends on more than the text is
-    /// refused: mirostat on what was drawn, guidance on a second text.
+    /// refused: mirostat on what was drawn, guidance on a second text; and heads
+    /// that are taken out, which are the model's matter.
     ///
     /// Errors: `invalid-option`, `no-tokenizer`.
     pub fn new(
@@ -44,6 +45,10 @@ impl Processing {
                 options.guidance_scale,
                 range,
             ));
+        }
+        if !options.ablate_heads.is_empty() {
+            let range = "absent: it changes the model, not what is made of its distribution";
+            return Err(Error::option("ablateHeads", "given", range));
         }
         let eos = match &options.eos_token_ids {
             Some(ids) => ids,

@@ -135,7 +135,7 @@ for (const worker of [true, false]) {
 
     await t.test("an abort ends it, and other work goes on", async () => {
       const { error, alone, beside } = await page.evaluate(async (text) => {
-        const options = { temperature: 0, seed: 1, maxTokens: 20, cachePrompt: false };
+        const options = { temperature: 0, maxTokens: 20, cachePrompt: false, seed: 1 };
         const alone = await kit.plainResult(cacher.generate("The weather", options));
         const controller = new AbortController();
         let steps = 0;
