@@ -91,6 +91,16 @@ test("the options of a generation", { timeout: 4 * TIMEOUT_MS }, async (t) => {
     assert.equal(await demo.run({}), text, "reset, all is as before");
   });
 
+  await t.test("heads are taken out, where the model has them", async () => {
+    const { text: other } = await runWith("inside", () => option("Heads taken out").fill("0.0, 0.1, 1.0"));
+    assert.notEqual(other, text);
+    assert.equal(await demo.run({}), text);
+    await demo.group("inside");
+    await option("Heads taken out").fill("third");
+    await page.getByText("a layer, a point and a head").first().waitFor();
+    await page.getByRole("button", { name: "Reset Heads taken out" }).click();
+  });
+
   await t.test("a schedule has the parts that it needs, and they are missed", async () => {
     await demo.group("schedules");
     await option("Temperature schedule").selectOption("linear");

@@ -4,7 +4,7 @@ import type { StreamOptions } from "cacher-wasm";
 import type { Group } from "./control.ts";
 import { length, stopping } from "./ending.ts";
 import { guidance, penalties } from "./penalties.ts";
-import { constraint, context, streaming, telling } from "./running.ts";
+import { constraint, context, inside, streaming, telling } from "./running.ts";
 import { sampling, schedules } from "./sampling.ts";
 
 export const generationGroups: readonly Group[] = [
@@ -17,6 +17,7 @@ export const generationGroups: readonly Group[] = [
   guidance,
   context,
   telling,
+  inside,
   streaming,
 ];
 

@@ -143,6 +143,42 @@ export const json: Codec<unknown> = {
   format: (value) => JSON.stringify(value, null, 2),
 };
 
+/** `layer.head` after `layer.head`; JSON where a head is replaced by numbers. */
+export const heads: Codec<Head[]> = {
+  parse: (typed, key) => {
+    if (typed.startsWith("[")) return json.parse(typed, key) as Head[];
+    return entriesOf(typed).map((word) => {
+      const [, layer, head] = /^(\d+)\.(\d+)$/.exec(word) ?? [];
+      if (layer === undefined) throw new OptionProblem(key, JSON.stringify(word), "a layer, a point and a head, such as 0.3");
+      return { layer: Number(layer), head: Number(head) };
+    });
+  },
+  format: (value) => (value.some(({ mean }) => mean) ? json.format(value) : value.map(({ layer, head }) => `${layer}.${head}`).join(", ")),
+};
+
+/** `all`, or layers; JSON where heads are chosen too. */
+export const captured: Codec<{ layers?: number[]; heads?: number[] }> = {
+  parse: (typed, key) => {
+    if (typed.startsWith("{")) return json.parse(typed, key) as object;
+    if (typed === "all") return {};
+    const layers = entriesOf(typed).map(Number);
+    if (!layers.every((layer) => Number.isInteger(layer) && layer >= 0)) throw new OptionProblem(key, JSON.stringify(typed), "“all”, or numbers of layers");
+    return { layers };
+  },
+  format: ({ layers, heads, ...rest }) => {
+    if (heads !== undefined || Object.keys(rest).length > 0) return json.format({ layers, heads, ...rest });
+    return layers === undefined ? "all" : layers.join(", ");
+  },
+};
+
+const entriesOf = (typed: string) => typed.split(/[\s,]+/).filter((word) => word !== "");
+
+export interface Head {
+  layer: number;
+  head: number;
+  mean?: number[] | null;
+}
+
 export const pattern: Codec<RegExp> = {
   parse: (typed, key) => {
     try {

@@ -1,6 +1,6 @@
 /** What the output has to be, what is told of it, and how it is run and streamed. */
 
-import { choice, flag, json, texts, whole, type Sequence } from "./codecs.ts";
+import { captured, choice, flag, heads, json, texts, whole, type Sequence } from "./codecs.ts";
 import { needed, parsed, part, single, type Codec, type Drafts, type Group, type Option } from "./control.ts";
 
 export const constraint: Group = {
@@ -48,6 +48,21 @@ export const telling: Group = {
   name: "What is told",
   help: "How likely each token was, and what else might have come. The view “Tokens” of the output asks for 8.",
   options: [single("logprobs", whole(0, 100), { label: "Alternatives", help: "Told of each token, with their log-probabilities.", kind: "number", fallback: "nothing told" })],
+};
+
+export const inside: Group = {
+  id: "inside",
+  name: "Inside the model",
+  help: "What is taken out of the model, and what is kept of its attention. “Look inside” shows which heads matter.",
+  options: [
+    single("ablateHeads", heads, { label: "Heads taken out", help: "As layer.head, such as 0.3, 2.1: their output is replaced by zero.", kind: "line", fallback: "none" }),
+    single("captureAttention", captured, {
+      label: "Attention kept",
+      help: "“all”, or layers such as 0, 2: an analysis of this text need not compute it again.",
+      kind: "line",
+      fallback: "none",
+    }),
+  ],
 };
 
 const SIZES: readonly string[] = ["tokens", "characters", "ms"];
