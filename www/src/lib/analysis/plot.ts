@@ -70,7 +70,8 @@ export function lines(list: readonly Line[], label: string, width: number, axis:
       axisY({ ticks: 4, label }),
       ...list.map(({ name, dashed }) => lineY(points.filter((point) => point.name === name), { x: "x", y: "value", stroke: dashed ? "var(--negative)" : "var(--positive)", strokeWidth: 2, ...(dashed && { strokeDasharray: "5 4" }) })),
       dot(points, { x: "x", y: "value", r: 3, fill: ({ dashed }) => (dashed ? "var(--negative)" : "var(--positive)") }),
-      text(last, { x: "x", y: "value", text: "name", textAnchor: "start", dx: 8 }),
+      // The names of lines that end at the same place stand one above the other.
+      ...last.map((end) => text([end], { x: "x", y: "value", text: "name", textAnchor: "start", dx: 8, dy: last.length < 2 ? 0 : end.value === Math.max(...last.map(({ value }) => value)) ? -7 : 7 })),
     ],
   });
 }
