@@ -10,6 +10,8 @@ const policy = [
   "script-src 'self' 'wasm-unsafe-eval'",
   "worker-src 'self'",
   "style-src 'self'",
+  // Drawings on their way to become PNGs.
+  "img-src 'self' blob:",
   // The hub and its download hosts, any model address a visitor types, and
   // model servers on the visitor's own machine.
   "connect-src 'self' https: http://localhost:* http://127.0.0.1:*",

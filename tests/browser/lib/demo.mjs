@@ -198,4 +198,36 @@ export class Demo {
     await button.click();
     await this.cache.getByTestId("cache-done").filter({ hasText: done }).waitFor();
   }
+
+  /** The panel that looks inside the model. */
+  get analysis() {
+    return this.page.getByTestId("analysis");
+  }
+
+  async openAnalysis() {
+    await this.page.getByTestId("open-analysis").click();
+    await this.analysis.getByRole("tab", { name: "Tokens" }).waitFor();
+  }
+
+  /** Shows a view of the analysis. */
+  async analysisView(name) {
+    await this.analysis.getByRole("tab", { name, exact: true }).click();
+    return this.analysis.locator(`[data-view="${name.toLowerCase()}"]`);
+  }
+
+  /** Runs an analysis of the view called `name` to the end. */
+  async analyse(name, kind) {
+    const view = await this.analysisView(name);
+    await view.getByTestId(`analyse-${kind}`).click();
+    await this.page.locator('[data-testid="analysis-status"]:not(:empty), [data-testid="analysis-error"] .failure').first().waitFor();
+    await this.until("ready", "error");
+    return view;
+  }
+
+  /** The same, of a text of its own. */
+  async analyseOwn(text, name, kind) {
+    await this.analysis.getByLabel("Analyse", { exact: true }).selectOption("own");
+    await this.analysis.getByLabel("Text to analyse").fill(text);
+    return this.analyse(name, kind);
+  }
 }

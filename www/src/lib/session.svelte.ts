@@ -26,8 +26,8 @@ import type { OpenState } from "./states/open-state.svelte.ts";
 import { StateLibrary } from "./states/state-library.svelte.ts";
 import { describeEnd, formatRate } from "./words.ts";
 
-/** What the model is at work on: a text, samples, beams, answers ahead of time, the measurement. */
-export type Work = "generating" | "sampling" | "searching" | "warming" | "measuring";
+/** What the model is at work on: a text, samples, beams, answers ahead of time, the measurement, an analysis. */
+export type Work = "generating" | "sampling" | "searching" | "warming" | "measuring" | "analysing";
 export type Phase = "idle" | "loading" | "ready" | "error" | Work;
 
 /** What can be held up while it runs. */
