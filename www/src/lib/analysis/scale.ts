@@ -26,6 +26,12 @@ export const surprisals: Scale = {
   format: (value) => value.toFixed(1),
 };
 
+export const uses: Scale = {
+  label: "texts that began with it",
+  from: [1, 2, 3, 5, 8, 13, 21],
+  format: String,
+};
+
 /** Eight equal steps over what the numbers span. */
 export function evenly(values: Iterable<number>, label: string, digits = 2): Scale {
   let [least, most] = [Infinity, -Infinity];
