@@ -11,8 +11,9 @@
  * its output, the tools and the flags are those of last time.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { gzipSync } from "node:zlib";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { ensureNpmPackages } from "./lib/npm.mjs";
 import { Failure, root, run, runAsScript, say } from "./lib/process.mjs";
 import { checkRust, wasmToolchain } from "./lib/rust.mjs";
@@ -185,18 +186,42 @@ function checkSharedGlue({ file }, flavours) {
   }
 }
 
+/**
+ * Does `work` with each of `items`, two at a time where there are two cores: the
+ * last crate and wasm-opt's passes keep one core busy each, in 2 GB of memory.
+ * One that fails lets what has begun end, so that nothing goes on after this.
+ */
+async function inParallel(items, work) {
+  const left = [...items];
+  const failures = [];
+  const worker = async () => {
+    while (left.length > 0 && failures.length === 0) {
+      await work(left.shift()).catch((error) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
+  if (failures.length > 0) throw failures[0];
+}
+
 /** Builds the package, in all flavours or those named, and the golden checks where asked to. */
 export async function buildWasm({ golden, only }) {
   await ensureNpmPackages();
   checkRust();
   const flavours = FLAVOURS.filter(({ name }) => only === undefined || only.includes(name));
+  // Before anything runs in parallel, since each may be installed first.
+  await wasmBindgen();
+  const toolchains = new Map();
+  for (const flavour of flavours) {
+    const rebuiltStd = flavour.rebuiltStd === true;
+    toolchains.set(flavour, await wasmToolchain({ rebuiltStd }));
+  }
   for (const library of golden ? [PACKAGE, GOLDEN] : [PACKAGE]) {
     const built = flavours.filter((flavour) => library === PACKAGE || flavour.golden === true);
-    for (const flavour of built) {
-      const toolchain = await wasmToolchain({ rebuiltStd: flavour.rebuiltStd === true });
+    await inParallel(built, async (flavour) => {
+      const toolchain = toolchains.get(flavour);
       say(`compiling ${library.crate} for wasm (${flavour.name}), with ${toolchain.name}`);
       await finish(await compile(toolchain, flavour, library), flavour, library);
-    }
+    });
     checkSharedGlue(library, built);
   }
 }
