@@ -290,8 +290,9 @@ test("the panel is accessible in every view and fits every width", { timeout: 3 
       await panel.getByTestId("diff").waitFor();
     },
     async Merge(panel) {
-      await panel.getByRole("checkbox").last().check();
-      await panel.getByTestId("merge").click();
+      await panel.getByRole("checkbox", { checked: false }).last().check();
+      // What goes on in the background may hold it for a moment.
+      await panel.locator('[data-testid="merge"][aria-disabled="false"]').click();
       await panel.getByTestId("conflicts").waitFor();
     },
   };
