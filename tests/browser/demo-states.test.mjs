@@ -273,6 +273,10 @@ test("the panel is accessible in every view and fits every width", { timeout: 3 
   await demo.run({ prompt: "The old lighthouse", seed: 7, maxTokens: 12 });
   await (await demo.view("Text")).getByRole("option").nth(2).click();
   await demo.act(states.getByTestId("fork-here"), "Forked.");
+  // The fork's seed is a fresh one: so hot that it does not write the same by chance, which would be no conflict.
+  for (const [label, value] of Object.entries({ Temperature: 2, "Top-p": 1, "Top-k": 0 })) {
+    await page.getByLabel(label, { exact: true }).fill(String(value));
+  }
   await demo.continue();
 
   const views = {
