@@ -7,15 +7,15 @@
  * tests/.tmp/golden-wasm, for the browser tests. `--only` builds just the
  * flavours it names, for development: what the others left stays as it is.
  *
- * cargo judges itself what to compile. The two steps after it are skipped where
- * its output, the tools and the flags are those of last time.
+ * Each step is skipped where its inputs, the tools and the flags are those of
+ * last time; for the golden checks cargo judges itself what to compile.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { ensureNpmPackages } from "./lib/npm.mjs";
-import { Failure, root, run, runAsScript, say } from "./lib/process.mjs";
+import { Failure, capture, root, run, runAsScript, say } from "./lib/process.mjs";
 import { checkRust, wasmToolchain } from "./lib/rust.mjs";
 import { unlessDone } from "./lib/stamp.mjs";
 import { wasmBindgen, wasmOpt } from "./lib/tools.mjs";
@@ -102,28 +102,37 @@ const rustFlags = ({ features, linkArgs = [] }) =>
 
 const kilobytes = (bytes) => `${Math.round(bytes.length / 1000)} kB`;
 
+/** What the package's build is made of. */
+const SOURCES = ["src", "Cargo.toml", "Cargo.lock"];
+
 async function compile(toolchain, flavour, { crate, file }) {
   const target = `target/wasm-${flavour.name}`;
+  const wasm = `${target}/wasm32-unknown-unknown/release/${file}.wasm`;
+  // Here and not in .cargo/config.toml, which an outer RUSTFLAGS would replace unnoticed.
+  const env = { ...toolchain.env, RUSTFLAGS: rustFlags(flavour) };
   // The crate type is set here, not in the manifest: for a library that is an
   // rlib as well, cargo would silently leave out link-time optimisation.
-  await run(
-    toolchain.cargo,
-    [
-      ...toolchain.before,
-      "rustc",
-      ...["--package", crate, "--lib", "--crate-type", "cdylib"],
-      ...["--release", "--locked", "--target", "wasm32-unknown-unknown", "--target-dir", target],
-      ...toolchain.after,
-    ],
-    {
-      env: {
-        ...toolchain.env,
-        // Here and not in .cargo/config.toml, which an outer RUSTFLAGS would replace unnoticed.
-        RUSTFLAGS: rustFlags(flavour),
-      },
-    },
-  );
-  return `${target}/wasm32-unknown-unknown/release/${file}.wasm`;
+  const args = [
+    ...toolchain.before,
+    "rustc",
+    ...["--package", crate, "--lib", "--crate-type", "cdylib"],
+    ...["--release", "--locked", "--target", "wasm32-unknown-unknown", "--target-dir", target],
+    ...toolchain.after,
+  ];
+  const build = async () => {
+    say(`compiling ${crate} for wasm (${flavour.name}), with ${toolchain.name}`);
+    await run(toolchain.cargo, args, { env });
+  };
+  if (crate === PACKAGE.crate) {
+    // For the golden checks cargo builds the same crate as a library, and takes
+    // this build for out of date from then on.
+    const { stdout: version } = capture(toolchain.cargo, [...toolchain.before, "--version"]);
+    const also = [version, env.RUSTFLAGS, ...args];
+    await unlessDone(`${file}-${flavour.name}-cargo`, SOURCES, { also, outputs: [wasm] }, build);
+  } else {
+    await build();
+  }
+  return wasm;
 }
 
 /**
@@ -218,9 +227,8 @@ export async function buildWasm({ golden, only }) {
   for (const library of golden ? [PACKAGE, GOLDEN] : [PACKAGE]) {
     const built = flavours.filter((flavour) => library === PACKAGE || flavour.golden === true);
     await inParallel(built, async (flavour) => {
-      const toolchain = toolchains.get(flavour);
-      say(`compiling ${library.crate} for wasm (${flavour.name}), with ${toolchain.name}`);
-      await finish(await compile(toolchain, flavour, library), flavour, library);
+      const wasm = await compile(toolchains.get(flavour), flavour, library);
+      await finish(wasm, flavour, library);
     });
     checkSharedGlue(library, built);
   }
