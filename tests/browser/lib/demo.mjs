@@ -219,7 +219,7 @@ export class Demo {
   async analyse(name, kind) {
     const view = await this.analysisView(name);
     await view.getByTestId(`analyse-${kind}`).click();
-    await this.page.locator('[data-testid="analysis-status"]:not(:empty), [data-testid="analysis-error"] .failure').first().waitFor();
+    await this.page.locator('[data-testid="analysis-status"]:not(:empty), [data-testid="analysis-error"] p').first().waitFor();
     await this.until("ready", "error");
     return view;
   }
